@@ -1,0 +1,3 @@
+"""zramfs: a zram-style swapfile as a FUSE filesystem."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,214 @@
+"""The control files of ``/sys/block/zramN``: one table.
+
+A row is all that zramfs knows of an attribute. The listing and the mode bits of
+the mount, the options of ``zramfs mount``, the README's table and the conformance
+tests derive from it; no other module knows an attribute's name.
+
+A store takes the text of one write(2), cut at its first NUL. Its order is the
+kernel's and shows in the errno: parse, then look at the state, then change the
+device. Grammar and formats: ``zram_drv.c`` of Linux 7.3.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from zramfs.core.codecs import ALGORITHMS
+from zramfs.core.device import Device
+from zramfs.core.lifecycle import State
+from zramfs.errors import (
+    DeviceBusy,
+    InvalidValue,
+    NotInitialised,
+    OutOfRange,
+    TextTooLong,
+)
+from zramfs.units import SECTOR_SHIFT, kstrtoull, memparse, page_align
+
+Change = Callable[[Device], Iterator[None] | None]
+"""A parsed store. It changes the device, and may return further work in bounded
+steps: between two of them other requests are served."""
+
+
+class When(Enum):
+    """When an attribute may be stored to."""
+
+    ALWAYS = "any time"
+    BARE = "before disksize is set"
+    READY = "after disksize is set"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribute:
+    """One file under the control directory."""
+
+    name: str
+    doc: str
+    show: Callable[[Device], str] | None = None
+    parse: Callable[[str], Change] | None = None
+    """Turns the text of a write into the change it asks for, or raises."""
+    when: When = When.ALWAYS
+    option: bool = False
+    """Whether ``zramfs mount`` takes it as an option."""
+
+    @property
+    def mode(self) -> int:
+        """Permission bits, as sysfs would create them."""
+        return (0o444 if self.show else 0) | (0o200 if self.parse else 0)
+
+    def store(self, device: Device, text: str) -> Iterator[None] | None:
+        """Do what writing *text* does; on any error the device is unchanged."""
+        # invariant: files without write permission are never stored to.
+        assert self.parse, f"{self.name} is read-only"
+        change = self.parse(text)
+        if self.when is When.BARE and device.state is not State.BARE:
+            raise DeviceBusy(f"{self.name}: the device is {device.state.value}")
+        if self.when is When.READY and device.state is not State.READY:
+            raise NotInitialised(f"{self.name}: the device is {device.state.value}")
+        return change(device)
+
+
+_U16_MAX: Final = (1 << 16) - 1
+
+_ALGORITHM_NAME_MAX: Final = 128
+"""CRYPTO_MAX_ALG_NAME: bytes, with the final NUL."""
+
+
+def _disksize(text: str) -> Change:
+    disksize = page_align(memparse(text))
+    if not disksize:
+        raise InvalidValue(f"not a disksize: {text!r}")
+    return lambda device: device.set_disksize(disksize)
+
+
+def _reset(text: str) -> Change:
+    if not kstrtoull(text, maximum=_U16_MAX):
+        raise InvalidValue(f"reset wants a number that is not 0: {text!r}")
+    return Device.reset
+
+
+def _comp_algorithm(text: str) -> Change:
+    if len(os.fsencode(text)) >= _ALGORITHM_NAME_MAX:
+        raise TextTooLong(f"an algorithm's name has no {len(text)} characters")
+    name = text.removesuffix("\n")
+    if name not in ALGORITHMS:
+        raise InvalidValue(f"no algorithm {name!r}, only: {' '.join(ALGORITHMS)}")
+    return lambda device: device.set_comp_algorithm(name)
+
+
+def _show_comp_algorithm(device: Device) -> str:
+    return (
+        "".join(
+            f"[{name}] " if name == device.comp_algorithm else f"{name} "
+            for name in ALGORITHMS
+        )
+        + "\n"
+    )
+
+
+def _mem_limit(text: str) -> Change:
+    limit = memparse(text)
+    return lambda device: device.set_mem_limit(limit)
+
+
+def _mem_used_max(text: str) -> Change:
+    try:
+        value = kstrtoull(text)
+    except OutOfRange as error:
+        raise InvalidValue(str(error)) from error
+    if value:
+        raise InvalidValue(f"mem_used_max takes 0 only: {text!r}")
+    return Device.reset_mem_used_max
+
+
+def _compact(_text: str) -> Change:
+    return Device.compact
+
+
+# The kernel's order: the block layer's files, then zram_disk_attrs.
+_TABLE: Final = (
+    Attribute(
+        name="ro",
+        show=lambda _: "0\n",
+        doc="whether the device is read-only: never",
+    ),
+    Attribute(
+        name="removable",
+        show=lambda _: "0\n",
+        doc="whether the medium can be removed: never",
+    ),
+    Attribute(
+        name="size",
+        show=lambda device: f"{device.disksize >> SECTOR_SHIFT}\n",
+        doc="disksize in sectors of 512 bytes",
+    ),
+    Attribute(
+        name="stat",
+        show=lambda device: str(device.block_stat()),
+        doc="read and write requests and sectors, in the block layer's format",
+    ),
+    Attribute(
+        name="disksize",
+        show=lambda device: f"{device.disksize}\n",
+        parse=_disksize,
+        when=When.BARE,
+        option=True,
+        doc="uncompressed capacity in bytes; setting it initialises the device",
+    ),
+    Attribute(
+        name="initstate",
+        show=lambda device: f"{int(device.state is State.READY)}\n",
+        doc="1 once disksize is set, else 0",
+    ),
+    Attribute(
+        name="reset",
+        parse=_reset,
+        doc="drop all pages, statistics and settings; refused while open",
+    ),
+    Attribute(
+        name="compact",
+        parse=_compact,
+        when=When.READY,
+        doc="move stored pages together and give the memory between them back",
+    ),
+    Attribute(
+        name="mem_limit",
+        parse=_mem_limit,
+        option=True,
+        doc="most memory that stored pages may take, in bytes; 0 is no limit",
+    ),
+    Attribute(
+        name="mem_used_max",
+        parse=_mem_used_max,
+        doc="0 begins the high-water mark of memory use anew",
+    ),
+    Attribute(
+        name="comp_algorithm",
+        show=_show_comp_algorithm,
+        parse=_comp_algorithm,
+        when=When.BARE,
+        option=True,
+        doc="algorithms that there are, the one in use in brackets",
+    ),
+    Attribute(
+        name="io_stat",
+        show=lambda device: str(device.io_stat()),
+        doc="failed_reads failed_writes invalid_io notify_free",
+    ),
+    Attribute(
+        name="mm_stat",
+        show=lambda device: str(device.mm_stat()),
+        doc="orig_data_size compr_data_size mem_used_total mem_limit mem_used_max "
+        "same_pages pages_compacted huge_pages huge_pages_since",
+    ),
+    Attribute(
+        name="debug_stat",
+        show=lambda device: f"version: 1\n0 {device.counters.miss_free:8}\n",
+        doc="miss_free, behind a version number",
+    ),
+)
+
+ATTRIBUTES: Final[Mapping[str, Attribute]] = {row.name: row for row in _TABLE}
+"""Every attribute by name, in the kernel's order."""

@@ -1,0 +1,227 @@
+"""One zram device: its configuration, its life, its pages, its counters.
+
+Everything here is synchronous, so every call is atomic: whoever calls from a
+task sees the device between two requests, never inside one.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from zramfs.core.codecs import ALGORITHMS, DEFAULT_ALGORITHM, open_codec
+from zramfs.core.lifecycle import Event, State, advance
+from zramfs.core.pool import Arena
+from zramfs.core.stats import BlockStat, Counters, IoStat, MmStat
+from zramfs.core.store import Store, arena_bytes
+from zramfs.errors import (
+    DeviceBusy,
+    NoSpace,
+    NotInitialised,
+    ReadFailed,
+    WriteFailed,
+    ZramError,
+)
+from zramfs.units import PAGE_SHIFT, PAGE_SIZE, SECTOR_SHIFT, PageIndex, page_align
+
+
+class Memory(Protocol):
+    """Where a device gets the arena of its next life."""
+
+    def map(self, length: int) -> Arena:
+        """Return *length* bytes of sparse zeros; OutOfMemory if that cannot be."""
+
+    def unmap(self) -> None:
+        """Give the arena back, with all that is in it."""
+
+
+class Device:
+    """One zram device."""
+
+    __slots__ = (
+        "_memory",
+        "_state",
+        "_store",
+        "comp_algorithm",
+        "counters",
+        "disksize",
+        "mem_limit",
+        "openers",
+    )
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._state = State.BARE
+        self._store: Store | None = None
+        self.disksize = 0
+        """Uncompressed capacity in bytes; 0 until initialised."""
+        self.comp_algorithm = DEFAULT_ALGORITHM
+        """Name of the primary algorithm."""
+        self.mem_limit = 0
+        """Most bytes that the pool may hold; 0 is no limit."""
+        self.counters = Counters()
+        self.openers = 0
+        """How many open files the swapfile has."""
+
+    @property
+    def state(self) -> State:
+        """Where the device is in its life."""
+        return self._state
+
+    @property
+    def store(self) -> Store:
+        """The pages; NotInitialised without a disksize."""
+        if self._store is None:
+            raise NotInitialised("the device has no disksize")
+        return self._store
+
+    def set_disksize(self, disksize: int) -> None:
+        """Initialise the device with room for *disksize* bytes, in whole pages.
+
+        DeviceBusy if it is initialised, OutOfMemory if the memory cannot be had;
+        then the device is as it was.
+        """
+        state = advance(self._state, Event.SET_DISKSIZE)
+        codec = open_codec(self.comp_algorithm)
+        nr_slots = page_align(disksize) >> PAGE_SHIFT
+        arena = self._memory.map(arena_bytes(nr_slots))
+        self._store = Store(arena, nr_slots, [codec], self.counters)
+        self._store.limit_pages = self.mem_limit >> PAGE_SHIFT
+        self.disksize = nr_slots << PAGE_SHIFT
+        self._state = state
+
+    def set_comp_algorithm(self, name: str) -> None:
+        """Choose the primary algorithm, one of ALGORITHMS."""
+        # invariant: callers have looked *name* up.
+        assert name in ALGORITHMS, name
+        self.comp_algorithm = name
+
+    def set_mem_limit(self, limit: int) -> None:
+        """Let the pool hold no more than *limit* bytes, in whole pages; 0: any."""
+        self.mem_limit = page_align(limit)
+        if self._store:
+            self._store.limit_pages = self.mem_limit >> PAGE_SHIFT
+
+    def reset_mem_used_max(self) -> None:
+        """Begin mem_used_max anew, at what is used now."""
+        if self._store:
+            self._store.reset_pool_pages_max()
+
+    def reset(self) -> None:
+        """Drop all pages, statistics and configuration.
+
+        DeviceBusy while the swapfile is open.
+        """
+        if self.openers:
+            raise DeviceBusy(f"reset refused: the swapfile is open ({self.openers})")
+        self._state = advance(self._state, Event.CLAIM)
+        if self._store:
+            self._store.close()
+            self._store = None
+            self._memory.unmap()
+        self.disksize = 0
+        self.comp_algorithm = DEFAULT_ALGORITHM
+        self.mem_limit = 0
+        self.counters = Counters()
+        self._state = advance(self._state, Event.RESET_DONE)
+
+    def compact(self) -> Iterator[None]:
+        """Return the steps of a compaction of the pool."""
+        return self.store.compact()
+
+    def open(self) -> None:
+        """Count an opener of the swapfile; DeviceBusy while a reset goes on."""
+        if self._state is State.RESETTING:
+            raise DeviceBusy("the device is being reset")
+        self.openers += 1
+
+    def release(self) -> None:
+        """Count an opener off."""
+        self.openers -= 1
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return the bytes at *offset*: fewer at the end of the device.
+
+        ReadFailed if a page is corrupt.
+        """
+        length = min(length, self.disksize - offset)
+        if length <= 0:
+            return b""
+        store = self.store
+        first, skip = divmod(offset, PAGE_SIZE)
+        last = (offset + length - 1) >> PAGE_SHIFT
+        try:
+            pages = [store.read(PageIndex(page)) for page in range(first, last + 1)]
+        except ZramError as error:
+            self.counters.failed_reads += 1
+            raise ReadFailed(str(error)) from error
+        self.counters.reads += 1
+        self.counters.read_sectors += length >> SECTOR_SHIFT
+        data = pages[0] if first == last else b"".join(pages)
+        return data if len(data) == length else data[skip : skip + length]
+
+    def write(self, offset: int, data: memoryview) -> int:
+        """Store *data* at *offset* and return how many bytes: fewer at the end.
+
+        NoSpace from the end on. WriteFailed if a page cannot be stored: the pages
+        before it are, it and the pages after it are as they were.
+        """
+        length = min(len(data), self.disksize - offset)
+        if length <= 0:
+            raise NoSpace(f"write at {offset}, the device ends at {self.disksize}")
+        try:
+            self._write_pages(offset, data[:length])
+        except ZramError as error:
+            self.counters.failed_writes += 1
+            raise WriteFailed(str(error)) from error
+        self.counters.writes += 1
+        self.counters.write_sectors += length >> SECTOR_SHIFT
+        return length
+
+    def _write_pages(self, offset: int, data: memoryview) -> None:
+        store = self.store
+        done = 0
+        while done < len(data):
+            index = PageIndex((offset + done) >> PAGE_SHIFT)
+            start = (offset + done) & (PAGE_SIZE - 1)
+            piece = data[done : done + PAGE_SIZE - start]
+            if len(piece) == PAGE_SIZE:
+                store.write(index, piece)
+            else:
+                page = bytearray(store.read(index))
+                page[start : start + len(piece)] = piece
+                store.write(index, page)
+            done += len(piece)
+
+    def mm_stat(self) -> MmStat:
+        """Return the use of memory."""
+        store = self._store
+        counters = self.counters
+        return MmStat(
+            orig_data_size=store.pages_stored << PAGE_SHIFT if store else 0,
+            compr_data_size=store.compr_data_size if store else 0,
+            mem_used_total=store.pool_pages << PAGE_SHIFT if store else 0,
+            mem_limit=self.mem_limit,
+            mem_used_max=store.pool_pages_max << PAGE_SHIFT if store else 0,
+            same_pages=store.same_pages if store else 0,
+            pages_compacted=counters.pages_compacted,
+            huge_pages=store.huge_pages if store else 0,
+            huge_pages_since=counters.huge_pages_since,
+        )
+
+    def io_stat(self) -> IoStat:
+        """Return failed requests and discarded pages."""
+        counters = self.counters
+        return IoStat(
+            failed_reads=counters.failed_reads,
+            failed_writes=counters.failed_writes,
+            notify_free=counters.notify_free,
+        )
+
+    def block_stat(self) -> BlockStat:
+        """Return requests and sectors, as the block layer counts them."""
+        counters = self.counters
+        return BlockStat(
+            reads=counters.reads,
+            read_sectors=counters.read_sectors,
+            writes=counters.writes,
+            write_sectors=counters.write_sectors,
+        )

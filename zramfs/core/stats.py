@@ -1,0 +1,90 @@
+"""What the device counts, and how the statistics files print it.
+
+The formats are the kernel's to the byte (``zram_drv.c`` and ``block/genhd.c`` of
+Linux 7.3): tools unpack exactly so many columns.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Counters:
+    """Events since the device was initialised; they only go up."""
+
+    failed_reads: int = 0
+    """Requests that failed in reading."""
+    failed_writes: int = 0
+    """Requests that failed in storing."""
+    notify_free: int = 0
+    """Pages discarded, stored or not."""
+    miss_free: int = 0
+    """Swap slots whose freeing was missed; a FUSE file is never told of one."""
+    huge_pages_since: int = 0
+    """Pages stored raw."""
+    pages_compacted: int = 0
+    """Pool pages that compaction gave back."""
+    reads: int = 0
+    """Read requests."""
+    read_sectors: int = 0
+    """Sectors of 512 bytes read."""
+    writes: int = 0
+    """Write requests."""
+    write_sectors: int = 0
+    """Sectors of 512 bytes written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MmStat:
+    """Memory use; sizes in bytes, *same_pages* and what follows in pages."""
+
+    orig_data_size: int
+    compr_data_size: int
+    mem_used_total: int
+    mem_limit: int
+    mem_used_max: int
+    same_pages: int
+    pages_compacted: int
+    huge_pages: int
+    huge_pages_since: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.orig_data_size:8} {self.compr_data_size:8} "
+            f"{self.mem_used_total:8} {self.mem_limit:8} {self.mem_used_max:8} "
+            f"{self.same_pages:8} {self.pages_compacted:8} {self.huge_pages:8} "
+            f"{self.huge_pages_since:8}\n"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IoStat:
+    """Requests that failed, and pages freed by request."""
+
+    failed_reads: int
+    failed_writes: int
+    notify_free: int
+
+    def __str__(self) -> str:
+        # invalid_io went with Linux 6.4; its column is a literal, unpadded 0.
+        return f"{self.failed_reads:8} {self.failed_writes:8} 0 {self.notify_free:8}\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockStat:
+    """The block layer's ``stat`` file of a zram device.
+
+    Requests and sectors of 512 bytes, exactly. Merges, times, discards and flushes
+    are 0: a request is answered within the jiffy it came in, and the kernel's zram
+    does not count the others either.
+    """
+
+    reads: int
+    read_sectors: int
+    writes: int
+    write_sectors: int
+
+    def __str__(self) -> str:
+        columns = [0] * 17
+        columns[0], columns[2] = self.reads, self.read_sectors
+        columns[4], columns[6] = self.writes, self.write_sectors
+        return " ".join(f"{column:8}" for column in columns) + "\n"

@@ -1,0 +1,297 @@
+"""The store: pages in, pages out, by index.
+
+The life of a page is here and nowhere else: `write` chooses how to keep it
+(same-filled, compressed, raw), `read` finds it again, and every payload that a
+slot gives up goes through `_release`, the only place where counters go down.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+
+from zramfs.core.codecs import DECOMPRESS_ERRORS, HUGE_CLASS_SIZE, Codec, Page
+from zramfs.core.pool import (
+    CLASS_MASK,
+    CLASS_SHIFT,
+    Arena,
+    Live,
+    Pool,
+    class_of,
+    pool_bytes,
+)
+from zramfs.core.slots import (
+    AC_TIME_BYTES,
+    ACCESS_CLEARS,
+    FILL_BYTES,
+    HUGE,
+    PAYLOAD_SHIFT,
+    PRIORITY_MASK,
+    PRIORITY_SHIFT,
+    SAME,
+    SIZE_MASK,
+    SLOT_BYTES,
+    WB,
+)
+from zramfs.core.stats import Counters
+from zramfs.errors import CorruptPage, MemoryLimitExceeded
+from zramfs.units import PAGE_SIZE, PageIndex, page_align
+
+ZERO_PAGE: Final = bytes(PAGE_SIZE)
+
+_WORD_BYTES: Final = 8
+
+_SCAN_SLOTS: Final = 1 << 20
+"""Slots looked at in one step of a whole-table scan: about 10 ms."""
+
+_MOVES: Final = 256
+"""Objects moved in one step of a compaction: about 0.5 ms."""
+
+
+def arena_bytes(nr_slots: int) -> int:
+    """Return the virtual size of everything a device of *nr_slots* pages needs."""
+    return _table_bytes(nr_slots) + pool_bytes(nr_slots)
+
+
+def _table_bytes(nr_slots: int) -> int:
+    return sum(
+        page_align(nr_slots * size) for size in (SLOT_BYTES, AC_TIME_BYTES, FILL_BYTES)
+    )
+
+
+Words = np.ndarray[tuple[int], np.dtype[np.uint64]]
+"""Slot words, for what is done with many at once."""
+
+
+class Store:
+    """The pages of one initialised device.
+
+    Lives in *arena*: the slot words, the access times, the fill words, then the
+    pool. *codecs* are the algorithms by priority, the primary first.
+    """
+
+    __slots__ = (
+        "_ac_time",
+        "_arena",
+        "_codecs",
+        "_counters",
+        "_fills",
+        "_pool",
+        "_words",
+        "compr_data_size",
+        "huge_pages",
+        "limit_pages",
+        "now_s",
+        "nr_slots",
+        "pages_stored",
+        "same_pages",
+    )
+
+    def __init__(
+        self, arena: Arena, nr_slots: int, codecs: Sequence[Codec], counters: Counters
+    ) -> None:
+        self._arena = arena
+        view = arena.view
+        base = page_align(nr_slots * SLOT_BYTES)
+        self._words = view[: nr_slots * SLOT_BYTES].cast("Q")
+        self._ac_time = view[base : base + nr_slots * AC_TIME_BYTES].cast("I")
+        base += page_align(nr_slots * AC_TIME_BYTES)
+        self._fills = view[base : base + nr_slots * FILL_BYTES].cast("Q")
+        self._pool = Pool(arena, _table_bytes(nr_slots), nr_slots)
+        self._codecs = tuple(codecs)
+        self._counters = counters
+        self.nr_slots = nr_slots
+        self.now_s = 0
+        """Seconds since boot, for access times; whoever drives the device sets it."""
+        self.limit_pages = 0
+        """mem_limit in pages; 0 is none."""
+        self.pages_stored = 0
+        self.same_pages = 0
+        self.huge_pages = 0
+        self.compr_data_size = 0
+
+    def close(self) -> None:
+        """Let go of the memory, so that it can be unmapped."""
+        self._words.release()
+        self._ac_time.release()
+        self._fills.release()
+        self._pool.close()
+
+    @property
+    def pool_pages(self) -> int:
+        """Pages that the pool holds now."""
+        return self._pool.nr_pages
+
+    @property
+    def pool_pages_max(self) -> int:
+        """The most pages that the pool held since `reset_pool_pages_max`."""
+        return self._pool.nr_pages_max
+
+    def reset_pool_pages_max(self) -> None:
+        """Begin the high-water mark anew, at what is held now."""
+        self._pool.nr_pages_max = self._pool.nr_pages
+
+    def read(self, index: PageIndex) -> bytes:
+        """Return the page at *index*; zeros if none is stored.
+
+        CorruptPage if its object does not give one page.
+        """
+        word = self._words[index]
+        if not word:
+            return ZERO_PAGE
+        self._ac_time[index] = self.now_s
+        if word & ACCESS_CLEARS:
+            self._words[index] = word & ~ACCESS_CLEARS
+        if word & SAME:
+            return self._same_page(index, word)
+        size = word & SIZE_MASK
+        stored = self._pool.read(class_of(size), word >> PAYLOAD_SHIFT, size)
+        if word & HUGE:
+            return bytes(stored)
+        codec = self._codecs[(word & PRIORITY_MASK) >> PRIORITY_SHIFT]
+        try:
+            page = codec.decompress(stored)
+        except DECOMPRESS_ERRORS as error:
+            raise CorruptPage(f"page {index}: {codec.name}: {error}") from error
+        if len(page) != PAGE_SIZE:
+            raise CorruptPage(f"page {index}: {codec.name}: {len(page)} bytes")
+        return page
+
+    def _same_page(self, index: PageIndex, word: int) -> bytes:
+        if not word >> PAYLOAD_SHIFT:
+            return ZERO_PAGE
+        fill = self._fills[index].to_bytes(_WORD_BYTES, "little")
+        return fill * (PAGE_SIZE // _WORD_BYTES)
+
+    def write(self, index: PageIndex, page: Page) -> None:
+        """Store *page* at *index* in place of what was there.
+
+        MemoryLimitExceeded if it does not fit, and then the old page is intact.
+        """
+        if page[:_WORD_BYTES] == page[-_WORD_BYTES:] and self._write_same(index, page):
+            return
+        stored: Page = self._codecs[0].compress(page)
+        word = size = len(stored)
+        if size >= HUGE_CLASS_SIZE:
+            stored = page
+            size = PAGE_SIZE
+            word = PAGE_SIZE | HUGE
+        pool = self._pool
+        klass = (size + CLASS_MASK) >> CLASS_SHIFT
+        place = pool.alloc(klass)
+        if self.limit_pages and pool.nr_pages > self.limit_pages:
+            pool.free(klass, place)
+            raise MemoryLimitExceeded(f"page {index}: {self.limit_pages} pages in use")
+        pool.write(klass, place, stored)
+        self._replace(index, word | place << PAYLOAD_SHIFT)
+        self.compr_data_size += size
+        if word & HUGE:
+            self.huge_pages += 1
+            self._counters.huge_pages_since += 1
+
+    def _write_same(self, index: PageIndex, page: Page) -> bool:
+        """Store *page* as its fill word, if all its words are the same."""
+        fill = bytes(page[:_WORD_BYTES])
+        if bytes(page) != fill * (PAGE_SIZE // _WORD_BYTES):
+            return False
+        word = SAME
+        if fill != ZERO_PAGE[:_WORD_BYTES]:
+            self._fills[index] = int.from_bytes(fill, "little")
+            word |= 1 << PAYLOAD_SHIFT
+        self._replace(index, word)
+        self.same_pages += 1
+        return True
+
+    def _replace(self, index: PageIndex, word: int) -> None:
+        """Publish *word*, then give up what was there."""
+        old = self._words[index]
+        self._words[index] = word
+        self._ac_time[index] = self.now_s
+        self.pages_stored += 1
+        if old:
+            self._release(old)
+
+    def free(self, index: PageIndex) -> None:
+        """Empty the slot at *index*."""
+        old = self._words[index]
+        if old:
+            self._words[index] = 0
+            self._ac_time[index] = 0
+            self._release(old)
+
+    def _release(self, word: int) -> None:
+        """Give up what *word*, no longer in the table, stood for."""
+        self.pages_stored -= 1
+        if word & SAME:
+            self.same_pages -= 1
+            return
+        size = word & SIZE_MASK
+        self._pool.free(class_of(size), word >> PAYLOAD_SHIFT)
+        self.compr_data_size -= size
+        if word & HUGE:
+            self.huge_pages -= 1
+
+    def discard(self, first: PageIndex, nr_pages: int) -> None:
+        """Empty *nr_pages* slots, counting each in notify_free, stored or not."""
+        for start, words in self._scan(first, first + nr_pages):
+            for index in np.flatnonzero(words).tolist():
+                self.free(PageIndex(start + index))
+        self._counters.notify_free += nr_pages
+
+    def _scan(self, start: int, stop: int) -> Iterator[tuple[int, Words]]:
+        """Yield the words of the slots in [start, stop), in runs with their start.
+
+        Leaves out what was never written. The words are the table itself.
+        """
+        table = self._arena.written(start * SLOT_BYTES, stop * SLOT_BYTES)
+        for begin, end in table:
+            for offset in range(begin, end, _SCAN_SLOTS * SLOT_BYTES):
+                first = offset // SLOT_BYTES
+                last = min(first + _SCAN_SLOTS, end // SLOT_BYTES)
+                yield first, np.frombuffer(self._words[first:last], np.uint64)
+
+    def compact(self) -> Iterator[None]:
+        """Move the tail of every class into its holes, a bounded step at a time.
+
+        Between two steps anything may happen to any slot, so each move looks at
+        its slot again. What is left undone when the caller stops is merely not
+        moved.
+        """
+        pool = self._pool
+        pool.sort_holes()
+        live = pool.live()
+        try:
+            for start, words in self._scan(0, self.nr_slots):
+                beyond = _beyond(words, live)
+                yield
+                for count, index in enumerate(beyond, 1):
+                    self._move(start + index, live)
+                    if count % _MOVES == 0:
+                        yield
+        finally:
+            pool.sort_holes()
+
+    def _move(self, index: int, live: Live) -> None:
+        word = self._words[index]
+        size = word & SIZE_MASK
+        klass = class_of(size)
+        place = word >> PAYLOAD_SHIFT
+        if not size or word & WB or place < live[klass]:
+            return
+        pool = self._pool
+        target = pool.relocate(klass, place)
+        if target is None:
+            return
+        before = pool.nr_pages
+        self._words[index] = word & ((1 << PAYLOAD_SHIFT) - 1) | target << PAYLOAD_SHIFT
+        pool.vacate(klass, place)
+        self._counters.pages_compacted += before - pool.nr_pages
+
+
+def _beyond(words: Words, live: Live) -> list[int]:
+    """Return which of *words* have their object beyond *live* of its class."""
+    sizes = words & np.uint64(SIZE_MASK)
+    places = (words >> np.uint64(PAYLOAD_SHIFT)).astype(np.int64)
+    first = live[(sizes + np.uint64(CLASS_MASK)) >> np.uint64(CLASS_SHIFT)]
+    resident = (sizes != 0) & (words & np.uint64(WB) == 0)
+    return np.flatnonzero(resident & (places >= first)).tolist()

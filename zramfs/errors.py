@@ -1,0 +1,104 @@
+"""Every failure that zramfs raises on purpose, each with its errno.
+
+A new failure is a new class. The docstring is the user's sentence; the message
+at the raise site adds the facts. ``zramfs.mount.operations`` is the one place
+that turns these into FUSE replies.
+"""
+
+import errno
+from typing import ClassVar
+
+
+class ZramError(Exception):
+    """Base class of every failure zramfs raises on purpose.
+
+    ``errno`` is what the caller of read(2), write(2) or open(2) sees. It is a
+    class attribute: a new failure is a new class, never a new argument.
+    """
+
+    errno: ClassVar[int] = errno.EIO
+
+
+class InvalidValue(ZramError):
+    """The text does not parse, or the value is out of range."""
+
+    errno = errno.EINVAL
+
+
+class NotInitialised(InvalidValue):
+    """The device needs a disksize first."""
+
+
+class OutOfRange(ZramError):
+    """The number does not fit, or lies beyond the end of the device."""
+
+    errno = errno.ERANGE
+
+
+class TextTooLong(ZramError):
+    """The text is longer than the kernel takes."""
+
+    errno = errno.E2BIG
+
+
+class DeviceBusy(ZramError):
+    """The device is initialised, open, or already being reset."""
+
+    errno = errno.EBUSY
+
+
+class OutOfMemory(ZramError):
+    """The memory for this disksize cannot be had."""
+
+    errno = errno.ENOMEM
+
+
+class MemoryLimitExceeded(ZramError):
+    """Storing the page would exceed mem_limit."""
+
+    errno = errno.ENOMEM
+
+
+class ReadFailed(ZramError):
+    """A page of the request could not be read."""
+
+
+class WriteFailed(ZramError):
+    """A page of the request could not be stored; the old one is intact."""
+
+
+class CorruptPage(ZramError):
+    """The stored object does not decompress to one page."""
+
+
+class NoSpace(ZramError):
+    """The write begins at or beyond the end of the device."""
+
+    errno = errno.ENOSPC
+
+
+class NoSuchFile(ZramError):
+    """There is no file of this name."""
+
+    errno = errno.ENOENT
+
+
+class NotADirectory(ZramError):
+    """The inode is a file, not a directory."""
+
+    errno = errno.ENOTDIR
+
+
+class WrongDirection(ZramError):
+    """The file cannot be opened this way, or the name cannot be created.
+
+    sysfs answers EACCES to both, even to root.
+    """
+
+    errno = errno.EACCES
+
+
+class FixedTree(ZramError):
+    """The files of a device can be neither made, removed nor renamed."""
+
+    errno = errno.EPERM
