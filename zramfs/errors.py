@@ -102,3 +102,7 @@ class FixedTree(ZramError):
     """The files of a device can be neither made, removed nor renamed."""
 
     errno = errno.EPERM
+
+
+class MountRefused(ZramError):
+    """The filesystem cannot be mounted here, or not unmounted now."""

@@ -50,8 +50,12 @@ class Attribute:
     parse: Callable[[str], Change] | None = None
     """Turns the text of a write into the change it asks for, or raises."""
     when: When = When.ALWAYS
-    option: bool = False
-    """Whether ``zramfs mount`` takes it as an option."""
+    exclusive: bool = False
+    """Whether its change must wait for other long work to end."""
+    option: str | None = None
+    """Metavar of the option of ``zramfs mount``, None if there is no such option."""
+    initialises: bool = False
+    """Whether storing it freezes others, so that it must be stored last."""
 
     @property
     def mode(self) -> int:
@@ -154,7 +158,8 @@ _TABLE: Final = (
         show=lambda device: f"{device.disksize}\n",
         parse=_disksize,
         when=When.BARE,
-        option=True,
+        option="SIZE",
+        initialises=True,
         doc="uncompressed capacity in bytes; setting it initialises the device",
     ),
     Attribute(
@@ -165,18 +170,20 @@ _TABLE: Final = (
     Attribute(
         name="reset",
         parse=_reset,
+        exclusive=True,
         doc="drop all pages, statistics and settings; refused while open",
     ),
     Attribute(
         name="compact",
         parse=_compact,
         when=When.READY,
+        exclusive=True,
         doc="move stored pages together and give the memory between them back",
     ),
     Attribute(
         name="mem_limit",
         parse=_mem_limit,
-        option=True,
+        option="SIZE",
         doc="most memory that stored pages may take, in bytes; 0 is no limit",
     ),
     Attribute(
@@ -189,7 +196,7 @@ _TABLE: Final = (
         show=_show_comp_algorithm,
         parse=_comp_algorithm,
         when=When.BARE,
-        option=True,
+        option="NAME",
         doc="algorithms that there are, the one in use in brackets",
     ),
     Attribute(

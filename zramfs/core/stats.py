@@ -62,11 +62,16 @@ class IoStat:
 
     failed_reads: int
     failed_writes: int
+    invalid_io: int = 0
+    """Nothing is counted here since Linux 6.4."""
     notify_free: int
 
     def __str__(self) -> str:
-        # invalid_io went with Linux 6.4; its column is a literal, unpadded 0.
-        return f"{self.failed_reads:8} {self.failed_writes:8} 0 {self.notify_free:8}\n"
+        # The third column is a literal in the kernel, and unpadded.
+        return (
+            f"{self.failed_reads:8} {self.failed_writes:8} {self.invalid_io} "
+            f"{self.notify_free:8}\n"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

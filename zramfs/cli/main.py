@@ -1,0 +1,66 @@
+"""``zramfs COMMAND ...``: what the commands are, and their exit status.
+
+0: done. 1: refused or failed; one sentence on stderr says why and what to do, and
+nothing is left half done. 2: the command line is wrong.
+"""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from zramfs import __version__
+from zramfs.cli import mount, status, swapoff, swapon, top, umount
+from zramfs.cli.options import Parser
+from zramfs.errors import ZramError
+
+
+class Command(Protocol):
+    """A module that is a command."""
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Describe the arguments."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do it and return the exit status; a ZramError is the sentence to print."""
+
+
+COMMANDS: Final[dict[str, Command]] = {
+    "mount": mount,
+    "umount": umount,
+    "swapon": swapon,
+    "swapoff": swapoff,
+    "status": status,
+    "top": top,
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = Parser(
+        prog="zramfs",
+        description="A zram-style swapfile as a FUSE filesystem.",
+        epilog="Exit status: 0 done, 1 refused or failed, 2 bad command line.",
+    )
+    parser.add_argument("--version", action="version", version=f"zramfs {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, module in COMMANDS.items():
+        summary = (module.__doc__ or "").partition("\n")[0]
+        _, _, summary = summary.partition(": ")
+        module.configure(
+            commands.add_parser(name, help=summary, description=module.__doc__)
+        )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line *argv* and return the exit status."""
+    args = make_parser().parse_args(argv)
+    try:
+        return COMMANDS[args.command].run(args)
+    except (ZramError, OSError) as error:
+        sys.stderr.write(f"zramfs: {error}\n")
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return 1

@@ -1,0 +1,1 @@
+"""The mount: trio, FUSE, and the process that serves them."""

@@ -1,0 +1,66 @@
+"""The asynchronous path: requests that may have to wait, and long work.
+
+The only module that awaits between two looks at a slot, and it looks again after
+every await.
+"""
+
+import logging
+from collections.abc import Iterator
+
+import trio
+
+from zramfs.core.attributes import Attribute
+from zramfs.core.device import Device
+from zramfs.errors import ReadFailed
+
+log = logging.getLogger(__name__)
+
+
+class Bio:
+    """The asynchronous operations of one device."""
+
+    __slots__ = ("_device", "_pass_lock")
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        # One pass of long work at a time, as under the kernel's dev_lock.
+        self._pass_lock = trio.Lock()
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """Return the bytes at *offset*: fewer at the end of the device.
+
+        Either reads, or raises Cancelled with nothing read.
+        """
+        try:
+            return self._device.read(offset, length)
+        except ReadFailed as error:
+            log.error("read of %d bytes at %d: %s", length, offset, error)  # noqa: TRY400  # the cause is in the message, a traceback says no more
+            raise
+
+    async def write(self, offset: int, data: memoryview) -> int:
+        """Store *data* at *offset* and return how many bytes: fewer at the end.
+
+        Either stores, or raises Cancelled with nothing stored.
+        """
+        return self._device.write(offset, data)
+
+    async def store(self, attribute: Attribute, text: str) -> None:
+        """Do what writing *text* to *attribute* does, long work included.
+
+        Either finishes, or raises Cancelled with the device in order and the rest
+        of the work undone.
+        """
+        if not attribute.exclusive:
+            attribute.store(self._device, text)
+            return
+        async with self._pass_lock:
+            await _run(attribute.store(self._device, text))
+
+
+async def _run(steps: Iterator[None] | None) -> None:
+    """Take all *steps*, letting other requests in between.
+
+    Either takes them all, or raises Cancelled after one of them.
+    """
+    for _ in steps or ():
+        await trio.lowlevel.checkpoint()

@@ -1,0 +1,103 @@
+"""Open files: what reading and writing one means.
+
+A control file behaves as in sysfs: the text is made once, when it is read at
+offset 0, and kept for that open file; each write is one store, whatever its
+offset, of at most 4096 bytes, ending at the first NUL. The swapfile's handle is
+its inode and carries no state.
+"""
+
+import logging
+import os
+from typing import Final
+
+from zramfs.core.attributes import Attribute
+from zramfs.core.device import Device
+from zramfs.errors import NoSuchFile, WrongDirection, ZramError
+from zramfs.mount.bio import Bio
+from zramfs.mount.tree import SWAPFILE_INODE, Tree
+
+log = logging.getLogger(__name__)
+
+ATTRIBUTE_SIZE: Final = 4096
+"""st_size of a control file, and the most that one write stores (sysfs)."""
+
+_INODE_BITS: Final = 16
+"""Of a handle: its inode, so that a handle needs no table to be understood."""
+
+
+class Files:
+    """The open files of one mount."""
+
+    __slots__ = ("_bio", "_device", "_opened", "_texts", "_tree")
+
+    def __init__(self, device: Device, tree: Tree, bio: Bio) -> None:
+        self._device = device
+        self._tree = tree
+        self._bio = bio
+        # How many control files have been opened.
+        self._opened = 0
+        # What each open control file read at offset 0, by handle.
+        self._texts: dict[int, bytes] = {}
+
+    def open(self, inode: int, flags: int) -> int:
+        """Open *inode* and return a handle.
+
+        WrongDirection if it cannot be opened that way, even by root.
+        """
+        if inode == SWAPFILE_INODE:
+            self._device.open()
+            return SWAPFILE_INODE
+        attribute = self._tree.node(inode).attribute
+        if attribute is None:
+            raise NoSuchFile(f"inode {inode} is no file")
+        direction = flags & os.O_ACCMODE
+        readable = attribute.show or direction == os.O_WRONLY
+        writable = attribute.parse or direction == os.O_RDONLY
+        if not readable or not writable:
+            raise WrongDirection(f"{attribute.name}: mode {attribute.mode:04o}")
+        self._opened += 1
+        return self._opened << _INODE_BITS | inode
+
+    def _attribute(self, handle: int) -> Attribute:
+        attribute = self._tree.node(handle & ((1 << _INODE_BITS) - 1)).attribute
+        # invariant: only open() makes handles, and only of these.
+        assert attribute, handle
+        return attribute
+
+    def release(self, handle: int) -> None:
+        """Forget *handle*."""
+        if handle == SWAPFILE_INODE:
+            self._device.release()
+            return
+        self._texts.pop(handle, None)
+
+    async def read(self, handle: int, offset: int, length: int) -> bytes:
+        """Return up to *length* bytes at *offset*.
+
+        Either reads, or raises Cancelled with nothing changed.
+        """
+        if handle == SWAPFILE_INODE:
+            return await self._bio.read(offset, length)
+        attribute = self._attribute(handle)
+        # invariant: open() lets nobody read what cannot be shown.
+        assert attribute.show, attribute.name
+        if offset == 0 or handle not in self._texts:
+            self._texts[handle] = attribute.show(self._device).encode()
+        return self._texts[handle][offset : offset + length]
+
+    async def write(self, handle: int, offset: int, data: bytes) -> int:
+        """Write *data* and return how many bytes were taken.
+
+        Either writes, or raises Cancelled with the device in order.
+        """
+        if handle == SWAPFILE_INODE:
+            return await self._bio.write(offset, memoryview(data))
+        attribute = self._attribute(handle)
+        taken = data[:ATTRIBUTE_SIZE]
+        text = os.fsdecode(taken.split(b"\0", 1)[0])
+        try:
+            await self._bio.store(attribute, text)
+        except ZramError as error:
+            log.info("%s: %s", attribute.name, error)
+            raise
+        return len(taken)

@@ -1,0 +1,148 @@
+"""The process that serves a mount, from its start to its end.
+
+A fresh interpreter, ``python -m zramfs.mount.worker CONFIG``, that either writes a
+byte to a descriptor when the mount is ready and serves it until it is unmounted,
+or says in a sentence on stderr why not.
+"""
+
+import logging
+import logging.handlers
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import pyfuse3
+import trio
+
+from zramfs.core.attributes import ATTRIBUTES
+from zramfs.core.device import Device
+from zramfs.errors import ZramError
+from zramfs.memory import MemFile
+from zramfs.mount import loops, session
+from zramfs.mount.bio import Bio
+from zramfs.mount.config import Config
+from zramfs.mount.control import CONTROL_FILES
+from zramfs.mount.files import Files
+from zramfs.mount.hardening import harden
+from zramfs.mount.notify import notify
+from zramfs.mount.operations import Operations
+from zramfs.mount.tree import Tree
+
+log = logging.getLogger("zramfs")
+
+_SYSLOG: Final = "/dev/log"
+
+
+def start_logging(config: Config) -> None:
+    """Log to where *config* says: a file, stderr, the system log, or nowhere."""
+    handler: logging.Handler
+    if config.log_file:
+        handler = logging.FileHandler(config.log_file)
+    elif config.foreground:
+        handler = logging.StreamHandler()
+    elif Path(_SYSLOG).exists():
+        handler = logging.handlers.SysLogHandler(_SYSLOG)
+    else:
+        handler = logging.NullHandler()
+    pattern = f"zramfs[{os.getpid()}]: %(levelname)s: %(message)s"
+    handler.setFormatter(logging.Formatter(pattern))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def make_device(settings: dict[str, str]) -> Device:
+    """Return a device with *settings*, stored as an echo would, disksize last.
+
+    The kernel wants disksize last too: it freezes most of the others.
+    """
+    device = Device(MemFile())
+    for row in sorted(ATTRIBUTES.values(), key=lambda row: row.initialises):
+        if row.name in settings:
+            row.store(device, settings[row.name])
+    return device
+
+
+def run(config: Config) -> None:
+    """Mount and serve until the end; whatever is raised, nothing stays mounted."""
+    mountpoint = Path(config.mountpoint)
+    with ExitStack() as stack:
+        session.check_mountpoint(mountpoint)
+        start_logging(config)
+        for measure in harden():
+            if measure.refusal:
+                log.warning("%s", measure)
+        device = make_device(config.settings)
+        tree = Tree(ATTRIBUTES.values(), CONTROL_FILES)
+        operations = Operations(device, tree, Files(device, tree, Bio(device)))
+        connection = session.connect(mountpoint)
+        stack.callback(session.disconnect, mountpoint, connection)
+        pyfuse3.init(operations, f"/dev/fd/{connection}", set())
+        stack.callback(pyfuse3.close, unmount=False)
+        trio.run(_serve, mountpoint, config)
+
+
+async def _serve(mountpoint: Path, config: Config) -> None:
+    """Serve until unmounted or told to end.
+
+    Cancelled only from within, when serving has ended.
+    """
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_end_on_signal, mountpoint)
+        _tell_ready(config)
+        await pyfuse3.main()
+        nursery.cancel_scope.cancel()
+
+
+def _tell_ready(config: Config) -> None:
+    log.info("serving %s", config.mountpoint)
+    if config.ready_fd is not None:
+        os.write(config.ready_fd, b"\n")
+        os.close(config.ready_fd)
+    notify("READY=1", f"MAINPID={os.getpid()}")
+    os.chdir("/")  # pins no directory
+    if not config.foreground:
+        null = os.open(os.devnull, os.O_RDWR)
+        for standard in (sys.stdin, sys.stdout, sys.stderr):
+            os.dup2(null, standard.fileno())
+        os.close(null)
+
+
+async def _end_on_signal(
+    mountpoint: Path,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """End the mount on SIGTERM and SIGINT, unless someone swaps on it.
+
+    Cancelled when serving has ended; nothing to leave behind.
+    """
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            name = signal.Signals(number).name
+            swaps = loops.swaps_on(mountpoint)
+            if not swaps:
+                log.info("%s: unmounting %s", name, mountpoint)
+                pyfuse3.terminate()
+                return
+            log.warning(
+                "%s ignored: %s is swapped on; run 'zramfs swapoff %s'",
+                name,
+                " ".join(map(str, swaps)),
+                mountpoint,
+            )
+
+
+def main() -> int:
+    """Serve as the JSON in the command line says; return the exit status."""
+    try:
+        run(Config.from_json(sys.argv[1]))
+    except (ZramError, OSError) as error:
+        sys.stderr.write(f"zramfs: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
