@@ -47,7 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in COMMANDS.items():
         summary = (module.__doc__ or "").partition("\n")[0]
-        _, _, summary = summary.partition(": ")
+        summary = summary.partition(": ")[2].rstrip(".")
         module.configure(
             commands.add_parser(name, help=summary, description=module.__doc__)
         )

@@ -68,9 +68,9 @@ class Attribute:
         assert self.parse, f"{self.name} is read-only"
         change = self.parse(text)
         if self.when is When.BARE and device.state is not State.BARE:
-            raise DeviceBusy(f"{self.name}: the device is {device.state.value}")
+            raise DeviceBusy(f"the device is {device.state.value}")
         if self.when is When.READY and device.state is not State.READY:
-            raise NotInitialised(f"{self.name}: the device is {device.state.value}")
+            raise NotInitialised(f"the device is {device.state.value}")
         return change(device)
 
 

@@ -78,7 +78,8 @@ def run(config: Config) -> None:
         operations = Operations(device, tree, Files(device, tree, Bio(device)))
         connection = session.connect(mountpoint)
         stack.callback(session.disconnect, mountpoint, connection)
-        pyfuse3.init(operations, f"/dev/fd/{connection}", set())
+        # libfuse closes what it is given.
+        pyfuse3.init(operations, f"/dev/fd/{os.dup(connection)}", set())
         stack.callback(pyfuse3.close, unmount=False)
         trio.run(_serve, mountpoint, config)
 
