@@ -188,7 +188,7 @@ class Device:
             else:
                 page = bytearray(store.read(index))
                 page[start : start + len(piece)] = piece
-                store.write(index, page)
+                store.write(index, memoryview(page))
             done += len(piece)
 
     def mm_stat(self) -> MmStat:

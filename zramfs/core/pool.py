@@ -151,11 +151,6 @@ class Pool:
 
     def free(self, klass: int, index: int) -> None:
         """Give up an object: its place is a hole, or the tail ends before it."""
-        self._vacate(klass, index)
-        if index < len(self._used[klass]):
-            self._free[klass].append(index)
-
-    def _vacate(self, klass: int, index: int) -> None:
         used = self._used[klass]
         # invariant: an object is freed once, and only by the slot that owns it.
         assert used[index], f"class {klass}: object {index} is free already"
@@ -164,6 +159,8 @@ class Pool:
             self._release(self._bases[klass] + (index << PAGE_SHIFT), PAGE_SIZE)
         if index == len(used) - 1:
             self._shrink(klass)
+        else:
+            self._free[klass].append(index)
 
     def _shrink(self, klass: int) -> None:
         """End the tail of *klass* at its last used object."""
@@ -236,4 +233,7 @@ class Pool:
         It would be the next one taken, and the tail would never end.
         `sort_holes` finds it again if it has not gone with the tail by then.
         """
-        self._vacate(klass, index)
+        used = self._used[klass]
+        used[index] = 0
+        if index == len(used) - 1:
+            self._shrink(klass)

@@ -74,6 +74,7 @@ class Store:
         "_ac_time",
         "_arena",
         "_codecs",
+        "_compress",
         "_counters",
         "_fills",
         "_pool",
@@ -99,6 +100,7 @@ class Store:
         self._fills = view[base : base + nr_slots * FILL_BYTES].cast("Q")
         self._pool = Pool(arena, _table_bytes(nr_slots), nr_slots)
         self._codecs = tuple(codecs)
+        self._compress = codecs[0].compress
         self._counters = counters
         self.nr_slots = nr_slots
         self.now_s = 0
@@ -145,7 +147,8 @@ class Store:
         if word & SAME:
             return self._same_page(index, word)
         size = word & SIZE_MASK
-        stored = self._pool.read(class_of(size), word >> PAYLOAD_SHIFT, size)
+        klass = (size + CLASS_MASK) >> CLASS_SHIFT
+        stored = self._pool.read(klass, word >> PAYLOAD_SHIFT, size)
         if word & HUGE:
             return bytes(stored)
         codec = self._codecs[(word & PRIORITY_MASK) >> PRIORITY_SHIFT]
@@ -163,14 +166,15 @@ class Store:
         fill = self._fills[index].to_bytes(_WORD_BYTES, "little")
         return fill * (PAGE_SIZE // _WORD_BYTES)
 
-    def write(self, index: PageIndex, page: Page) -> None:
+    def write(self, index: PageIndex, page: memoryview) -> None:
         """Store *page* at *index* in place of what was there.
 
         MemoryLimitExceeded if it does not fit, and then the old page is intact.
         """
-        if page[:_WORD_BYTES] == page[-_WORD_BYTES:] and self._write_same(index, page):
+        machine_words = page.cast("Q")
+        if machine_words[0] == machine_words[-1] and self._write_same(index, page):
             return
-        stored: Page = self._codecs[0].compress(page)
+        stored: Page = self._compress(page)
         word = size = len(stored)
         if size >= HUGE_CLASS_SIZE:
             stored = page
@@ -189,10 +193,10 @@ class Store:
             self.huge_pages += 1
             self._counters.huge_pages_since += 1
 
-    def _write_same(self, index: PageIndex, page: Page) -> bool:
+    def _write_same(self, index: PageIndex, page: memoryview) -> bool:
         """Store *page* as its fill word, if all its words are the same."""
-        fill = bytes(page[:_WORD_BYTES])
-        if bytes(page) != fill * (PAGE_SIZE // _WORD_BYTES):
+        fill = page[:_WORD_BYTES].tobytes()
+        if page.tobytes() != fill * (PAGE_SIZE // _WORD_BYTES):
             return False
         word = SAME
         if fill != ZERO_PAGE[:_WORD_BYTES]:
@@ -226,7 +230,7 @@ class Store:
             self.same_pages -= 1
             return
         size = word & SIZE_MASK
-        self._pool.free(class_of(size), word >> PAYLOAD_SHIFT)
+        self._pool.free((size + CLASS_MASK) >> CLASS_SHIFT, word >> PAYLOAD_SHIFT)
         self.compr_data_size -= size
         if word & HUGE:
             self.huge_pages -= 1
