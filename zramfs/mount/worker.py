@@ -5,6 +5,7 @@ byte to a descriptor when the mount is ready and serves it until it is unmounted
 or says in a sentence on stderr why not.
 """
 
+import errno
 import logging
 import logging.handlers
 import os
@@ -36,6 +37,14 @@ log = logging.getLogger("zramfs")
 _SYSLOG: Final = "/dev/log"
 
 
+_REPLY_TOO_LATE: Final = f"fuse_reply_* failed with {os.strerror(errno.ENOENT)}"
+"""What pyfuse3 calls an error: the request had ended with the connection."""
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not record.getMessage().endswith(_REPLY_TOO_LATE)
+
+
 def start_logging(config: Config) -> None:
     """Log to where *config* says: a file, stderr, the system log, or nowhere."""
     handler: logging.Handler
@@ -49,6 +58,7 @@ def start_logging(config: Config) -> None:
         handler = logging.NullHandler()
     pattern = f"zramfs[{os.getpid()}]: %(levelname)s: %(message)s"
     handler.setFormatter(logging.Formatter(pattern))
+    handler.addFilter(_is_news)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
