@@ -1,0 +1,1 @@
+"""The modules one by one: no mount, no sleep, no mock."""
