@@ -85,9 +85,8 @@ def kstrtoull(text: str, *, maximum: int = _U64, base: int = 10) -> int:
 
 def human_size(size: int) -> str:
     """Format *size* bytes for a person, in binary units: ``1.5M``."""
-    value = float(size)
-    for unit in ("B", *_SUFFIXES):
-        if value < 1024 or unit == _SUFFIXES[-1]:
-            return f"{size}{unit}" if unit == "B" else f"{value:.1f}{unit}"
-        value /= 1024
-    raise AssertionError("unreachable: the last unit always returns")
+    exponent = (max(size, 1).bit_length() - 1) // 10
+    if not exponent:
+        return f"{size}B"
+    exponent = min(exponent, len(_SUFFIXES))
+    return f"{size / (1 << 10 * exponent):.1f}{_SUFFIXES[exponent - 1]}"
