@@ -28,7 +28,12 @@ HUGE_CLASS_SIZE: Final = 3625
 value, huge_pages counts the same pages as there.
 """
 
-DECOMPRESS_ERRORS: Final = (lz4.block.LZ4BlockError, zstandard.ZstdError, zlib.error)
+DECOMPRESS_ERRORS: Final = (
+    lz4.block.LZ4BlockError,
+    zstandard.ZstdError,
+    zlib.error,
+    MemoryError,  # a zstd frame names its size, and a corrupt one any size
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
