@@ -91,6 +91,7 @@ class Pool:
         "_bases",
         "_free",
         "_held",
+        "_nr_places",
         "_used",
         "_view",
         "nr_pages",
@@ -100,7 +101,8 @@ class Pool:
     def __init__(self, arena: Arena, base: int, nr_slots: int) -> None:
         self._arena = arena
         self._view = arena.view
-        # Where each segment begins.
+        # What a segment has room for, and where each begins.
+        self._nr_places = nr_slots + 1
         self._bases = [0] * (HUGE_CLASS + 1)
         # Of each object below the tail, whether it is used. len() is the tail.
         self._used = [bytearray() for _ in range(HUGE_CLASS + 1)]
@@ -135,6 +137,10 @@ class Pool:
                 if klass == HUGE_CLASS:
                     self._hold(klass, 0)
                 return index
+        if len(used) == self._nr_places:
+            # Not all are used: there are holes that `vacate` has not listed.
+            self._free[klass] = self._holes(klass)
+            return self.alloc(klass)
         used.append(1)
         end = len(used) * klass << CLASS_SHIFT
         if end > self._held[klass]:
@@ -199,11 +205,11 @@ class Pool:
     def live(self) -> Live:
         """Return the number of used objects of each class.
 
-        Objects from that index on are what compaction moves. HUGE_CLASS counts to
-        its tail: its holes hold no memory, and nothing is gained by moving.
+        Objects from that index on are what compaction moves. In HUGE_CLASS there
+        are none, ever: its holes hold no memory, and nothing is gained by moving.
         """
         live = np.array([used.count(1) for used in self._used], np.int64)
-        live[HUGE_CLASS] = len(self._used[HUGE_CLASS])
+        live[HUGE_CLASS] = np.iinfo(np.int64).max
         return live
 
     def sort_holes(self) -> None:
