@@ -148,13 +148,13 @@ class Device:
         store = self.store
         first, skip = divmod(offset, PAGE_SIZE)
         last = (offset + length - 1) >> PAGE_SHIFT
+        self.counters.reads += 1
+        self.counters.read_sectors += length >> SECTOR_SHIFT
         try:
             pages = [store.read(PageIndex(page)) for page in range(first, last + 1)]
         except ZramError as error:
             self.counters.failed_reads += 1
             raise ReadFailed(str(error)) from error
-        self.counters.reads += 1
-        self.counters.read_sectors += length >> SECTOR_SHIFT
         data = pages[0] if first == last else b"".join(pages)
         return data if len(data) == length else data[skip : skip + length]
 
@@ -167,13 +167,13 @@ class Device:
         length = min(len(data), self.disksize - offset)
         if length <= 0:
             raise NoSpace(f"write at {offset}, the device ends at {self.disksize}")
+        self.counters.writes += 1
+        self.counters.write_sectors += length >> SECTOR_SHIFT
         try:
             self._write_pages(offset, data[:length])
         except ZramError as error:
             self.counters.failed_writes += 1
             raise WriteFailed(str(error)) from error
-        self.counters.writes += 1
-        self.counters.write_sectors += length >> SECTOR_SHIFT
         return length
 
     def _write_pages(self, offset: int, data: memoryview) -> None:
