@@ -1,0 +1,1 @@
+"""Real mounts, made by the real command line in a subprocess."""

@@ -1,0 +1,233 @@
+"""The daemon's life: it starts, says so, serves, and ends when it is told."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration import teardown
+from tests.integration.commands import (
+    ZRAMFS,
+    attempt,
+    environment,
+    refused,
+    run,
+    zramfs,
+)
+from tests.integration.corpus import text
+from tests.integration.mounts import (
+    PAGE_SIZE,
+    Mount,
+    MountFactory,
+    ReadySocket,
+    assert_quiet,
+    refuses,
+)
+
+pytestmark = [
+    pytest.mark.mount,
+    pytest.mark.requires("fuse"),
+]
+
+
+@pytest.fixture
+def background(place: Path, data_path: tuple[str, ...]) -> Iterator[Mount]:
+    """Mount without -f; it is for the test to unmount."""
+    path = place / "mnt"
+    path.mkdir()
+    log = place / "log"
+    zramfs("mount", path, "--disksize", "64M", "--log-file", log, *data_path)
+    yield Mount(path=path, log=log)
+    assert teardown.leftovers(place) == []
+    assert_quiet(log)
+
+
+def test_mount_returns_when_the_mount_is_ready(background: Mount) -> None:
+    shown = background.show("initstate")
+    zramfs("umount", background.path)
+
+    assert shown == "1\n"
+
+
+def test_the_background_daemon_lives_in_no_session_and_no_directory_of_ours(
+    background: Mount,
+) -> None:
+    session = os.getsid(background.pid)
+    process = Path("/proc", str(background.pid))
+    standard = {str((process / "fd" / fd).readlink()) for fd in "012"}
+    directory = (process / "cwd").readlink()
+    zramfs("umount", background.path)
+
+    assert session != os.getsid(0)
+    assert (standard, directory) == ({"/dev/null"}, Path("/"))
+
+
+@pytest.mark.parametrize("foreground", [["-f"], []], ids=["foreground", "background"])
+def test_the_service_manager_is_told(place: Path, foreground: list[str]) -> None:
+    path = place / "mnt"
+    path.mkdir()
+
+    with ReadySocket() as ready:
+        process = subprocess.Popen(
+            [*ZRAMFS, "mount", path, "--log-file", place / "log", *foreground],
+            env=environment({"NOTIFY_SOCKET": ready.address}),
+        )
+        if not foreground:
+            process.wait(30)
+        told = ready.wait_for(process) if foreground else ready.is_ready()
+        zramfs("umount", path)
+        status = process.wait(30)
+
+    assert (told, status) == (True, 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("foreground", [["-f"], []], ids=["foreground", "background"])
+def test_a_signal_ends_it_cleanly(
+    place: Path, number: signal.Signals, foreground: list[str]
+) -> None:
+    path = place / "mnt"
+    path.mkdir()
+    log = place / "log"
+
+    with ReadySocket() as ready:
+        process = subprocess.Popen(
+            [*ZRAMFS, "mount", path, "--log-file", log, *foreground],
+            env=environment({"NOTIFY_SOCKET": ready.address}),
+        )
+        if foreground:
+            assert ready.wait_for(process)
+        else:
+            assert process.wait(30) == 0
+    pid = Mount(path=path, log=log).pid
+    os.kill(pid, number)
+    ended = teardown.wait_for_end(pid)
+    status = process.wait(30)
+
+    assert (ended, status) == (True, 0)
+    assert teardown.leftovers(path) == []
+    assert_quiet(log)
+
+
+def test_a_signal_ends_it_while_files_are_open(background: Mount) -> None:
+    pid = background.pid
+    fd = os.open(background.swapfile, os.O_RDWR)
+    try:
+        os.pwrite(fd, text(PAGE_SIZE), 0)
+        os.kill(pid, signal.SIGTERM)
+        ended = teardown.wait_for_end(pid)
+        with refuses(errno.ENOTCONN):
+            os.pread(fd, PAGE_SIZE, 0)
+    finally:
+        os.close(fd)
+
+    assert ended
+
+
+def test_umount_8_ends_it(background: Mount) -> None:
+    pid = background.pid
+
+    run("umount", background.path)
+
+    assert teardown.wait_for_end(pid)
+
+
+def test_umount_refuses_while_a_file_is_open(mounted: MountFactory) -> None:
+    with mounted("--disksize", "64M") as mount:
+        with mount.swapfile.open("rb", buffering=0):
+            sentence = refused("umount", mount.path)
+        shown = mount.show("initstate")
+
+    assert "busy" in sentence
+    assert shown == "1\n"
+
+
+def test_umount_removes_a_dead_mount(background: Mount) -> None:
+    pid = background.pid
+    os.kill(pid, signal.SIGKILL)
+    teardown.wait_for_end(pid)
+
+    sentence = refused("mount", background.path)
+    zramfs("umount", background.path)
+
+    assert "umount" in sentence
+
+
+def test_umount_of_nothing_is_refused(place: Path) -> None:
+    sentence = refused("umount", place)
+
+    assert str(place) in sentence
+
+
+STATUS_COLUMNS = (
+    *("mountpoint", "pid", "disksize", "comp_algorithm"),
+    *("orig_data_size", "compr_data_size", "mem_used_total", "mem_limit"),
+    *("mem_used_max", "same_pages", "pages_compacted", "huge_pages"),
+    *("huge_pages_since", "failed_reads", "failed_writes", "invalid_io"),
+    "notify_free",
+)
+
+
+def test_status_shows_every_column(mounted: MountFactory) -> None:
+    with mounted("--disksize", "64M", "--mem-limit", "8M") as mount:
+        mount.swapfile.write_bytes(text(10 * PAGE_SIZE))
+        rows = json.loads(zramfs("status", "--json", mount.path))
+        memory = mount.mm_stat()._asdict()
+        requests = mount.io_stat()._asdict()
+        pid = mount.pid
+        readable = zramfs("status", mount.path)
+
+    assert rows == [
+        {
+            "mountpoint": str(mount.path),
+            "pid": pid,
+            "disksize": 64 << 20,
+            "comp_algorithm": "lz4",
+            **memory,
+            **requests,
+        }
+    ]
+    assert set(rows[0]) == set(STATUS_COLUMNS)
+    assert [name for name in STATUS_COLUMNS if name not in readable] == []
+
+
+def test_status_shows_all_mounts(mounted: MountFactory) -> None:
+    with mounted("--disksize", "1M") as one, mounted("--disksize", "2M") as other:
+        rows = json.loads(zramfs("status", "--json"))
+
+    sizes = {row["mountpoint"]: row["disksize"] for row in rows}
+    assert sizes[str(one.path)] == 1 << 20
+    assert sizes[str(other.path)] == 2 << 20
+
+
+def test_status_of_what_is_not_mounted_is_refused(place: Path) -> None:
+    done = attempt(*ZRAMFS, "status", place)
+
+    assert done.returncode == 1
+    assert str(place) in done.stderr
+
+
+def test_options_of_mount_8_are_options(mounted: MountFactory) -> None:
+    options = "rw,noatime,disksize=2M,mem_limit=1M,comp-algorithm=zstd"
+
+    with mounted("-o", options) as mount:
+        shown = mount.show("disksize"), mount.mm_stat().mem_limit
+        algorithm = mount.show("comp_algorithm")
+
+    assert shown == ("2097152\n", 1 << 20)
+    assert "[zstd]" in algorithm
+
+
+def test_the_daemon_is_kept_out_of_swap(mounted: MountFactory) -> None:
+    with mounted("--disksize", "64M") as mount:
+        status = Path(f"/proc/{mount.pid}/status").read_text()
+        log = mount.log.read_text()
+
+    fields = dict(line.split(":", 1) for line in status.splitlines())
+    locked = int(fields["VmLck"].removesuffix("kB"))
+    assert locked > 0 or "mlockall: refused" in log
