@@ -12,8 +12,7 @@ def write(store: Store, kind: str, *indexes: int) -> None:
 
 
 def discard(store: Store, first: int, nr_pages: int) -> None:
-    for _ in store.discard(PageIndex(first), nr_pages):
-        pass
+    store.discard(PageIndex(first), nr_pages)
 
 
 def holds(store: Store, kind: str, *indexes: int) -> bool:
