@@ -6,8 +6,11 @@ is that of a program, which must be found.
 
 import os
 import shutil
+import stat
+import sys
 from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Final
 
 from tests.integration import cgroups, kernel_zram
@@ -43,12 +46,20 @@ def _probe_kernel_zram() -> str | None:
     return _probe_root() or kernel_zram.why_not()
 
 
+def _probe_public_python() -> str | None:
+    interpreter = Path(sys.executable).resolve()
+    if all(path.stat().st_mode & stat.S_IXOTH for path in interpreter.parents):
+        return None
+    return f"others may not run {interpreter}"
+
+
 PROBES: Final[Mapping[str, Callable[[], str | None]]] = {
     "root": _probe_root,
     "fuse": _probe_fuse,
     "loop": _probe_loop,
     "cgroup": _probe_cgroup,
     "kernel-zram": _probe_kernel_zram,
+    "public-python": _probe_public_python,
 }
 
 

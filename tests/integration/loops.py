@@ -27,4 +27,4 @@ def attached(swapfile: Path) -> Iterator[Path]:
 def _detach_all(swapfile: Path) -> None:
     for loop in teardown.loops_below(swapfile):
         teardown.swap_off(loop)
-        run("losetup", "--detach", loop)
+        assert teardown.detach(loop), loop

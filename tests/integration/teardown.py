@@ -11,7 +11,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -25,7 +25,7 @@ CGROUP_PREFIX: Final = "zramfs-test-"
 
 _CONNECTIONS: Final = Path("/sys/fs/fuse/connections")
 
-_STEP_S: Final = 20.0
+STEP_S: Final = 20.0
 """After so long a step is given up and the next, ruder one is taken."""
 
 
@@ -90,7 +90,7 @@ def is_running(pid: int) -> bool:
     return status.rpartition(") ")[2][0] not in "ZX"
 
 
-def wait_for_end(pid: int, timeout_s: float = _STEP_S) -> bool:
+def wait_for_end(pid: int, timeout_s: float = STEP_S) -> bool:
     """Wait until the process *pid*, child or not, has ended; return whether it has."""
     try:
         fd = os.pidfd_open(pid)
@@ -103,7 +103,17 @@ def wait_for_end(pid: int, timeout_s: float = _STEP_S) -> bool:
     return bool(readable)
 
 
-def _try(*command: str | Path) -> bool:
+def wait_until(holds: Callable[[], bool], timeout_s: float = STEP_S) -> bool:
+    """Wait until what the kernel tells nobody about *holds*; return whether it does."""
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        os.sched_yield()
+    return True
+
+
+def _try(*command: str | Path, step_s: float = STEP_S) -> bool:
     """Run *command* and return whether it succeeded in time."""
     process = subprocess.Popen(
         command,
@@ -113,7 +123,7 @@ def _try(*command: str | Path) -> bool:
         stderr=subprocess.DEVNULL,
     )
     try:
-        return process.wait(_STEP_S) == 0
+        return process.wait(step_s) == 0
     except subprocess.TimeoutExpired:
         # Not waited for: it may be past killing until the connection is aborted.
         process.kill()
@@ -124,10 +134,18 @@ def _try(*command: str | Path) -> bool:
 _abandoned: Final[list[subprocess.Popen[bytes]]] = []
 
 
-def swap_off(device: Path) -> None:
+def swap_off(device: Path, step_s: float = STEP_S) -> None:
     """Swap off *device* if it is swapped on."""
     if device in swaps():
-        _try("swapoff", device)
+        _try("swapoff", device, step_s=step_s)
+
+
+def detach(loop: Path, step_s: float = STEP_S) -> bool:
+    """Detach *loop* and return whether it is; udev may have it open for a moment."""
+    backing_file = Path("/sys/block", loop.name, "loop/backing_file")
+    return _try("losetup", "--detach", loop, step_s=step_s) and wait_until(
+        lambda: not backing_file.exists(), step_s
+    )
 
 
 def abort(connection: str) -> None:
@@ -145,34 +163,34 @@ def abort_below(directory: Path) -> None:
             abort(mount.connection)
 
 
-def _unmount(mount: MountLine) -> None:
+def _unmount(mount: MountLine, step_s: float) -> None:
     is_ours = mount.fs_type == "fuse.zramfs"
     gentle = (*ZRAMFS, "umount") if is_ours else ("umount",)
-    if _try(*gentle, mount.path):
+    if _try(*gentle, mount.path, step_s=step_s):
         return
     lazy = ("umount", "--lazy") if os.geteuid() == 0 else ("fusermount3", "-u", "-z")
-    unmounted = _try(*lazy, mount.path)
+    unmounted = _try(*lazy, mount.path, step_s=step_s)
     if mount.fs_type.startswith("fuse."):
         abort(mount.connection)
     if not unmounted:  # it may have hung on the connection
-        _try(*lazy, mount.path)
+        _try(*lazy, mount.path, step_s=step_s)
 
 
-def take_down(directory: Path) -> None:
+def take_down(directory: Path, step_s: float = STEP_S) -> None:
     """Leave nothing mounted, attached or running that stands on *directory*."""
     for mount in mounts_below(directory):
         if mount.fs_type != "fuse.zramfs":  # it stands on a loop device of ours
-            _unmount(mount)
+            _unmount(mount, step_s)
     for loop in loops_below(directory):
-        swap_off(loop)
-        _try("losetup", "--detach", loop)
+        swap_off(loop, step_s)
+        detach(loop, step_s)
     for mount in mounts_below(directory):
-        _unmount(mount)
+        _unmount(mount, step_s)
     for pid in processes_of(directory):
-        if not wait_for_end(pid):
+        if not wait_for_end(pid, step_s):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            wait_for_end(pid)
+            wait_for_end(pid, step_s)
 
 
 def leftovers(directory: Path) -> list[str]:
@@ -192,21 +210,16 @@ def remove_cgroup(group: Path) -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         wait_for_end(pid)
-    _remove_when_empty(group)
+    # A task that has ended leaves it a moment later.
+    wait_until(lambda: _is_removed(group))
 
 
-def _remove_when_empty(group: Path) -> None:
-    """Remove *group*; a task that has ended leaves it a moment later."""
-    deadline = time.monotonic() + _STEP_S
-    while True:
-        try:
-            group.rmdir()
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            os.sched_yield()
-        else:
-            return
+def _is_removed(group: Path) -> bool:
+    try:
+        group.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def sweep(root: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tests.integration.commands import (
     run,
     zramfs,
 )
-from tests.integration.corpus import text
+from tests.integration.corpus import noise, text
 from tests.integration.mounts import (
     PAGE_SIZE,
     Mount,
@@ -158,6 +159,18 @@ def test_umount_removes_a_dead_mount(background: Mount) -> None:
     assert "umount" in sentence
 
 
+def test_status_of_a_dead_mount_is_refused(background: Mount) -> None:
+    pid = background.pid
+    os.kill(pid, signal.SIGKILL)
+    teardown.wait_for_end(pid)
+
+    done = attempt(*ZRAMFS, "status", background.path)
+    zramfs("umount", background.path)
+
+    assert done.returncode == 1
+    assert f"zramfs: {background.path} does not answer" in done.stderr
+
+
 def test_umount_of_nothing_is_refused(place: Path) -> None:
     sentence = refused("umount", place)
 
@@ -210,6 +223,46 @@ def test_status_of_what_is_not_mounted_is_refused(place: Path) -> None:
 
     assert done.returncode == 1
     assert str(place) in done.stderr
+
+
+def test_top_prints_a_line_at_each_look(mounted: MountFactory) -> None:
+    with mounted("--disksize", "64M") as mount:
+        mount.swapfile.write_bytes(noise(PAGE_SIZE))
+        process = subprocess.Popen(
+            [*ZRAMFS, "top", mount.path, "--interval", "0.01"],
+            env=environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout
+        lines = [process.stdout.readline() for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+
+    assert process.returncode == 0
+    assert set(lines) == {lines[0]}
+    assert "stored 4.0 KiB" in lines[0]
+
+
+def test_a_mountpoint_may_hold_what_git_needs_to_keep_it(place: Path) -> None:
+    path = place / "mnt"
+    path.mkdir()
+    (path / ".gitkeep").touch()
+
+    zramfs("mount", path, "--disksize", "64M")
+    zramfs("umount", path)
+
+    assert teardown.leftovers(place) == []
+
+
+def test_a_relative_mountpoint_is_found(place: Path) -> None:
+    (place / "mnt").mkdir()
+    command = '"$0" -m zramfs "$@" mnt'
+
+    for words in (("mount", "--disksize", "64M"), ("status",), ("umount",)):
+        run("env", "--chdir", place, "sh", "-c", command, sys.executable, *words)
+
+    assert teardown.leftovers(place) == []
 
 
 def test_options_of_mount_8_are_options(mounted: MountFactory) -> None:

@@ -123,7 +123,7 @@ def test_a_hog_finds_every_page_as_it_was(swap: Swap, report: Report) -> None:
 
     report(_line("zramfs     ", course))
     assert course.wrong == 0
-    assert course.filled.orig_data_size >= HOG_BYTES - CGROUP_BYTES
+    assert course.filled.orig_data_size >= HOG_BYTES // 2
     assert (failed.failed_reads, failed.failed_writes) == (0, 0)
 
 
@@ -133,7 +133,7 @@ def test_the_same_hog_on_the_kernels_zram(report: Report) -> None:
 
     report(_line("kernel zram", course))
     assert course.wrong == 0
-    assert course.filled.orig_data_size >= HOG_BYTES - CGROUP_BYTES
+    assert course.filled.orig_data_size >= HOG_BYTES // 2
 
 
 def test_swapon_swaps_on_a_direct_loop_device_of_whole_pages(swap: Swap) -> None:

@@ -20,6 +20,7 @@ from tests.integration.commands import ROOT, attempt
 pytestmark = [
     pytest.mark.mount,
     pytest.mark.requires("root", "fuse", "fusermount3", "setpriv", "unshare"),
+    pytest.mark.requires("public-python"),
     pytest.mark.timeout(60),
 ]
 
