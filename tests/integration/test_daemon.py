@@ -229,7 +229,11 @@ def test_top_prints_a_line_at_each_look(mounted: MountFactory) -> None:
     with mounted("--disksize", "64M") as mount:
         mount.swapfile.write_bytes(noise(PAGE_SIZE))
         process = subprocess.Popen(
-            [*ZRAMFS, "top", mount.path, "--interval", "0.01"],
+            # A shell's background job, which this may be part of, ignores SIGINT.
+            [
+                *("env", "--default-signal=INT", *ZRAMFS),
+                *("top", mount.path, "--interval", "0.01"),
+            ],
             env=environment(),
             stdout=subprocess.PIPE,
             text=True,
@@ -241,7 +245,7 @@ def test_top_prints_a_line_at_each_look(mounted: MountFactory) -> None:
 
     assert process.returncode == 0
     assert set(lines) == {lines[0]}
-    assert "stored 4.0 KiB" in lines[0]
+    assert "stored 4.0K " in lines[0]
 
 
 def test_a_mountpoint_may_hold_what_git_needs_to_keep_it(place: Path) -> None:
@@ -262,6 +266,23 @@ def test_a_relative_mountpoint_is_found(place: Path) -> None:
     for words in (("mount", "--disksize", "64M"), ("status",), ("umount",)):
         run("env", "--chdir", place, "sh", "-c", command, sys.executable, *words)
 
+    assert teardown.leftovers(place) == []
+
+
+@pytest.mark.parametrize("name", ["link", "with space", "\u00fcber"])
+def test_a_mountpoint_can_have_any_name(place: Path, name: str) -> None:
+    (place / "mnt").mkdir()
+    path = place / name
+    if name == "link":
+        path.symlink_to(place / "mnt")
+    else:
+        path.mkdir()
+
+    zramfs("mount", path, "--disksize", "64M")
+    shown = zramfs("status", path)
+    zramfs("umount", path)
+
+    assert str(path.resolve()) in shown
     assert teardown.leftovers(place) == []
 
 

@@ -37,7 +37,12 @@ def path_argument(text: str) -> Path:
     Its last part may be a dead mount that cannot be looked at.
     """
     parent, name = os.path.split(Path(text).absolute())
-    return Path(os.path.realpath(parent), name)
+    path = Path(os.path.realpath(parent), name)
+    try:
+        path.readlink()
+    except OSError:
+        return path
+    return path.resolve()
 
 
 class _SettingAction(argparse.Action):
