@@ -286,6 +286,21 @@ def test_a_mountpoint_can_have_any_name(place: Path, name: str) -> None:
     assert teardown.leftovers(place) == []
 
 
+def test_a_service_manager_that_is_gone_is_no_obstacle(place: Path) -> None:
+    path = place / "mnt"
+    path.mkdir()
+    address = str(place / "no-such-socket")
+
+    run(
+        *(*ZRAMFS, "mount", path, "--disksize", "64M", "--log-file", place / "log"),
+        extra={"NOTIFY_SOCKET": address},
+    )
+    zramfs("umount", path)
+
+    assert teardown.leftovers(place) == []
+    assert_quiet(place / "log", ["the service manager cannot be told"])
+
+
 def test_options_of_mount_8_are_options(mounted: MountFactory) -> None:
     options = "rw,noatime,disksize=2M,mem_limit=1M,comp-algorithm=zstd"
 

@@ -108,16 +108,19 @@ async def _serve(mountpoint: Path, config: Config) -> None:
 
 def _tell_ready(config: Config) -> None:
     log.info("serving %s", config.mountpoint)
-    if config.ready_fd is not None:
-        os.write(config.ready_fd, b"\n")
-        os.close(config.ready_fd)
-    notify("READY=1", f"MAINPID={os.getpid()}")
     os.chdir("/")  # pins no directory
     if not config.foreground:
         null = os.open(os.devnull, os.O_RDWR)
         for standard in (sys.stdin, sys.stdout, sys.stderr):
             os.dup2(null, standard.fileno())
         os.close(null)
+    try:
+        notify("READY=1", f"MAINPID={os.getpid()}")
+    except OSError as error:
+        log.warning("the service manager cannot be told: %s", error)
+    if config.ready_fd is not None:
+        os.write(config.ready_fd, b"\n")
+        os.close(config.ready_fd)
 
 
 async def _end_on_signal(
