@@ -1,0 +1,260 @@
+"""Bugs to plant, one at a time: the machines must find each of them.
+
+A property test that nobody has seen fail proves nothing. Each bug is one that could
+be made, or was: a subclass that does one thing wrong.
+"""
+
+from collections.abc import Iterator
+
+from tests.property.model import WatchedPool
+from zramfs.core import slots
+from zramfs.core.codecs import HUGE_CLASS_SIZE, Page
+from zramfs.core.pool import HUGE_CLASS, Live, class_of
+from zramfs.core.store import Store
+from zramfs.errors import MemoryLimitExceeded
+from zramfs.units import PAGE_SIZE, PageIndex
+
+
+class PublishesBeforeWriting(Store):
+    """The slot points to its object before the object is there."""
+
+    def write(self, index: PageIndex, page: memoryview) -> None:
+        if self._write_same(index, page):
+            return
+        stored: Page = self._codecs[0].compress(page)
+        word = size = len(stored)
+        if size >= HUGE_CLASS_SIZE:
+            stored, size, word = page, PAGE_SIZE, PAGE_SIZE | slots.HUGE
+        place = self._pool.alloc(class_of(size))
+        if 0 < self.limit_pages < self._pool.nr_pages:
+            self._pool.free(class_of(size), place)
+            raise MemoryLimitExceeded(f"page {index}: ")
+        self._replace(index, word | place << slots.PAYLOAD_SHIFT)
+        self._pool.write(class_of(size), place, stored)
+        self.compr_data_size += size
+        if word & slots.HUGE:
+            self.huge_pages += 1
+            self._counters.huge_pages_since += 1
+
+
+class FreesBeforePublishing(Store):
+    """The old object is given up while the slot still points to it."""
+
+    def _replace(self, index: PageIndex, word: int) -> None:
+        old = self._words[index]
+        if old:
+            self._release(old)
+        self._words[index] = word
+        self.pages_stored += 1
+
+
+class ForgetsToFree(WatchedPool):
+    """The old object stays used."""
+
+    def free(self, klass: int, index: int) -> None:
+        pass
+
+
+class MovesWithoutLookingAgain(Store):
+    """Compaction believes what it saw at its beginning."""
+
+    seen: list[int]
+
+    def compact(self) -> Iterator[None]:
+        self.seen = self._words.tolist()
+        yield from super().compact()
+
+    def _move(self, index: int, live: Live) -> None:
+        now = self._words[index]
+        self._words[index] = self.seen[index]
+        super()._move(index, live)
+        if self._words[index] == self.seen[index]:
+            self._words[index] = now
+
+
+class MovesBeforeCopying(WatchedPool):
+    """The new place is the slot's before the object is in it."""
+
+    def relocate(self, klass: int, index: int) -> int | None:
+        target = super().relocate(klass, index)
+        if target is not None:
+            self.write(klass, target, bytes(klass << 4))
+        return target
+
+
+class KeepsTheFillWordUnderZeros(Store):
+    """A page of zeros reads as the word that filled the page before."""
+
+    def _write_same(self, index: PageIndex, page: memoryview) -> bool:
+        filled = self._words[index] & (slots.SAME | 1 << slots.PAYLOAD_SHIFT)
+        same = super()._write_same(index, page)
+        if same:
+            self._words[index] |= filled
+        return same
+
+
+class KeepsTheFillWord(Store):
+    """A second fill word does not replace the first."""
+
+    def _write_same(self, index: PageIndex, page: memoryview) -> bool:
+        fill = self._fills[index]
+        same = super()._write_same(index, page)
+        if same and fill:
+            self._fills[index] = fill
+        return same
+
+
+class ComparesTheEndsOnly(Store):
+    """A page whose first and last word are equal is taken for same-filled."""
+
+    def _write_same(self, index: PageIndex, page: memoryview) -> bool:
+        fill = page[:8].tobytes()
+        same = memoryview(fill * (PAGE_SIZE // 8))
+        return fill == page[-8:] and super()._write_same(index, same)
+
+
+class ListsHolesTwice(WatchedPool):
+    """One hole can be given to two."""
+
+    def free(self, klass: int, index: int) -> None:
+        super().free(klass, index)
+        if index < len(self._used[klass]):
+            self._free[klass].append(index)
+
+
+class ListsNoHoles(WatchedPool):
+    """Holes are never used again."""
+
+    def free(self, klass: int, index: int) -> None:
+        super().free(klass, index)
+        del self._free[klass][:]
+
+
+class TrustsTheFreeList(WatchedPool):
+    """A hole that has gone with the tail is given out."""
+
+    def alloc(self, klass: int) -> int:
+        if self._free[klass] and klass != HUGE_CLASS:
+            index = self._free[klass].pop()
+            missing = index + 1 - len(self._used[klass])
+            self._used[klass].extend(bytes(max(0, missing)))
+            self._used[klass][index] = 1
+            return index
+        return super().alloc(klass)
+
+
+class KeepsOneTooMany(WatchedPool):
+    """The tail ends one place behind its last object."""
+
+    def _shrink(self, klass: int) -> None:
+        super()._shrink(klass)
+        self._used[klass].append(0)
+
+
+class ReleasesOneTooMany(WatchedPool):
+    """The last page that is needed is given back with the others."""
+
+    def _shrink(self, klass: int) -> None:
+        super()._shrink(klass)
+        if held := self._held[klass]:
+            self._arena.punch(self._bases[klass] + held - PAGE_SIZE, PAGE_SIZE)
+
+
+class KeepsTheMemory(WatchedPool):
+    """What is given back is only counted."""
+
+    def _release(self, _offset: int, length: int) -> None:
+        self.nr_pages -= length // PAGE_SIZE
+
+
+class ForgetsToCount(WatchedPool):
+    """A hole of huge objects that is used again is not counted."""
+
+    def _hold(self, klass: int, end: int) -> None:
+        if klass != HUGE_CLASS or end:
+            super()._hold(klass, end)
+
+
+class OutgrowsItsSegment(WatchedPool):
+    """Nothing stops the tail, as long as places are vacated."""
+
+    def alloc(self, klass: int) -> int:
+        self._nr_places = 1 << 62
+        return super().alloc(klass)
+
+
+class CountsSamePagesUpOnly(Store):
+    """same_pages does not go down."""
+
+    def _release(self, word: int) -> None:
+        super()._release(word)
+        self.same_pages += bool(word & slots.SAME)
+
+
+class CountsHugePagesUpOnly(Store):
+    """huge_pages does not go down."""
+
+    def _release(self, word: int) -> None:
+        super()._release(word)
+        self.huge_pages += bool(word & slots.HUGE)
+
+
+class CountsBytesUpOnly(Store):
+    """compr_data_size does not go down."""
+
+    def _release(self, word: int) -> None:
+        super()._release(word)
+        self.compr_data_size += word & slots.SIZE_MASK
+
+
+class CountsPagesUpOnly(Store):
+    """pages_stored does not go down."""
+
+    def _release(self, word: int) -> None:
+        super()._release(word)
+        self.pages_stored += 1
+
+
+class LimitsSameFilledPages(Store):
+    """mem_limit refuses pages that need no memory."""
+
+    def _write_same(self, index: PageIndex, page: memoryview) -> bool:
+        same = page == bytes(page[:8]) * (PAGE_SIZE // 8)
+        if same and 0 < self.limit_pages <= self.pool_pages:
+            raise MemoryLimitExceeded(f"page {index}: ")
+        return super()._write_same(index, page)
+
+
+class LosesThePageAtTheLimit(Store):
+    """A page that does not fit takes the old one with it."""
+
+    def write(self, index: PageIndex, page: memoryview) -> None:
+        try:
+            super().write(index, page)
+        except MemoryLimitExceeded:
+            self.free(index)
+            raise
+
+
+class RefusesTheLastPage(Store):
+    """A pool of exactly mem_limit is already too large."""
+
+    def write(self, index: PageIndex, page: memoryview) -> None:
+        limit = self.limit_pages
+        if limit:
+            self.limit_pages = max(1, limit - 1)
+        try:
+            super().write(index, page)
+        finally:
+            self.limit_pages = limit
+
+
+class ForgetsTheAccessTime(Store):
+    """A freed slot keeps the time of its last access."""
+
+    now_s = 1
+
+    def free(self, index: PageIndex) -> None:
+        time = self._ac_time[index]
+        super().free(index)
+        self._ac_time[index] = time or 1

@@ -1,0 +1,254 @@
+"""A device and the dict of pages that it must agree with.
+
+Whatever is done to the device through the model, `check` finds out afterwards
+whether all pages and counters are what they must be, by peeking: a read would take
+marks off. With `WatchedPool` it is found out in between, too: at whatever point a
+crash comes, each slot must have its old page or its new one.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import ClassVar
+
+from tests.pages import make_page
+from tests.verify import Slot, peek, used_slots, verify
+from zramfs.core import slots
+from zramfs.core.codecs import Page, open_codec
+from zramfs.core.device import Device
+from zramfs.core.pool import HUGE_CLASS, Pool, class_of
+from zramfs.errors import WriteFailed
+from zramfs.memory import MemFile
+from zramfs.units import PAGE_SHIFT, PAGE_SIZE, PageIndex, page_align
+
+ZERO = bytes(PAGE_SIZE)
+
+KINDS = {
+    "zeros": "zero",
+    "fill": "same:1122334455667788",
+    "ones": "same:ffffffffffffffff",
+    "text": "text",
+    "fits": "part:3587",  # 3624 bytes of lz4, the most that is kept compressed
+    "huge": "part:3588",  # 3625
+    "noise": "rand",
+}
+
+
+def is_same(page: bytes) -> bool:
+    return page == page[:8] * (PAGE_SIZE // 8)
+
+
+class Model:
+    """One device, and what it must hold."""
+
+    watched: ClassVar["Model | None"] = None
+    """The model whose pool is watched; None outside of an example."""
+
+    def __init__(self, nr_slots: int, algorithm: str) -> None:
+        self.nr_slots = nr_slots
+        self.memory = MemFile()
+        self.device = Device(self.memory)
+        self.begin(algorithm)
+
+    def begin(self, algorithm: str) -> None:
+        """Begin a life of the device."""
+        self.pages: dict[int, bytes] = {}
+        self.wanted: dict[int, bytes] = {}
+        self.compaction: Iterator[None] | None = None
+        self.notify_free = self.huge_pages_since = 0
+        self.codec = open_codec(algorithm)
+        self.device.set_comp_algorithm(algorithm)
+        self.device.set_disksize(self.nr_slots * PAGE_SIZE)
+        Model.watched = self
+
+    def reset(self, algorithm: str) -> None:
+        Model.watched = None
+        self.compaction = None
+        self.device.reset()
+        verify(self.device)
+        self.begin(algorithm)
+
+    def close(self) -> None:
+        Model.watched = None
+        self.compaction = None
+        with suppress(BufferError):  # after a failure its traceback holds views
+            self.device.reset()
+        os.close(self.memory.fd)
+
+    def page(self, index: int) -> bytes:
+        """Return what page *index* reads as."""
+        return self.pages.get(index, ZERO)
+
+    def found(self) -> dict[int, Slot]:
+        return {slot.index: slot for slot in used_slots(self.device.store)}
+
+    def write_page(self, index: int, kind: str) -> None:
+        self.write(index * PAGE_SIZE, make_page(KINDS[kind], index))
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write, and follow as far as the device came."""
+        data = data[: self.nr_slots * PAGE_SIZE - offset]
+        self.wanted = after = self.after_write(offset, data)
+        failed = self.device.counters.failed_writes
+        stop = self.nr_slots
+        try:
+            assert self.device.write(offset, memoryview(data)) == len(data)
+        except WriteFailed as error:
+            failed += 1
+            _, index, *_ = re.split("[ :]", str(error))
+            stop = int(index)
+            assert self.is_full_for(after[stop])
+        self.wanted = {}
+        assert self.device.counters.failed_writes == failed
+        for index, page in after.items():
+            if index < stop:
+                self.huge_pages_since += self.is_huge(page)
+                self.pages[index] = page
+
+    def after_write(self, offset: int, data: bytes) -> dict[int, bytes]:
+        """Return the pages that are to be there once *data* is written."""
+        first = offset // PAGE_SIZE
+        indexes = range(first, (offset + len(data) - 1) // PAGE_SIZE + 1)
+        joined = bytearray(b"".join(self.page(index) for index in indexes))
+        start = offset - first * PAGE_SIZE
+        joined[start : start + len(data)] = data
+        starts = range(0, len(joined), PAGE_SIZE)
+        return {
+            index: bytes(joined[at : at + PAGE_SIZE])
+            for index, at in zip(indexes, starts, strict=True)
+        }
+
+    def is_full_for(self, page: bytes) -> bool:
+        """Whether mem_limit leaves no room for *page*."""
+        if is_same(page):
+            return False
+        store = self.device.store
+        klass = class_of(self.stored_size(page))
+        slots_ = self.found().values()
+        places = {slot.payload for slot in slots_ if slot.place[0] == klass}
+        tail = max(places, default=-1) + 1
+        size = klass << 4
+        needed = page_align((tail + 1) * size) - page_align(tail * size)
+        if klass == HUGE_CLASS:
+            needed = PAGE_SIZE
+        elif len(places) < tail and not self.compaction:
+            needed = 0
+        return 0 < store.limit_pages < store.pool_pages + (needed >> PAGE_SHIFT)
+
+    def read(self, offset: int, length: int) -> None:
+        first = offset // PAGE_SIZE
+        pages = b"".join(
+            self.page(index) for index in range(first, first + length // PAGE_SIZE + 2)
+        )
+        pages = pages[: (self.nr_slots - first) * PAGE_SIZE]
+        start = offset % PAGE_SIZE
+
+        assert self.device.read(offset, length) == pages[start : start + length]
+
+    def discard(self, first: int, nr_pages: int) -> None:
+        nr_pages = min(nr_pages, self.nr_slots - first)
+        self.wanted = dict.fromkeys(range(first, first + nr_pages), ZERO)
+        self.device.store.discard(PageIndex(first), nr_pages)
+        for index in self.wanted:
+            self.pages.pop(index, None)
+        self.wanted = {}
+        self.notify_free += nr_pages
+
+    def mark_idle(self) -> None:
+        for slot in self.found().values():
+            self.device.store._words[slot.index] = slot.word | slots.IDLE
+
+    def step_compaction(self) -> None:
+        """Begin a compaction, or go one step further in the one that is going on."""
+        self.compaction = self.compaction or self.device.compact()
+        before = self.device.mm_stat()
+        if next(self.compaction, self) is self:
+            self.compaction = None
+        after = self.device.mm_stat()
+        given_back = before.mem_used_total - after.mem_used_total
+        compacted = after.pages_compacted - before.pages_compacted
+        assert given_back == compacted * PAGE_SIZE >= 0
+
+    def leave_compaction(self) -> None:
+        self.compaction = None
+
+    def compact(self) -> None:
+        self.compaction = None
+        for _ in self.device.compact():
+            pass
+
+    def limit(self, nr_pages: int) -> None:
+        self.device.set_mem_limit(nr_pages * PAGE_SIZE)
+
+    def reset_mem_used_max(self) -> None:
+        self.device.reset_mem_used_max()
+        stat = self.device.mm_stat()
+        assert stat.mem_used_max == stat.mem_used_total
+
+    def check(self) -> None:
+        """Assert that nothing is lost, nothing leaked, and all is counted."""
+        verify(self.device, compacting=self.compaction is not None)
+        store = self.device.store
+        found = self.found()
+        assert found.keys() == self.pages.keys()
+        for index, page in self.pages.items():
+            slot = found[index]
+            assert peek(store, slot) == page
+            assert slot.has(slots.SAME) == is_same(page)
+            assert slot.size == (0 if is_same(page) else self.stored_size(page))
+        assert self.device.counters.notify_free == self.notify_free
+        assert self.device.counters.huge_pages_since == self.huge_pages_since
+
+    def crash_here(self) -> None:
+        """Assert that each slot has its old page, or the one being written."""
+        store = self.device.store
+        found = self.found()
+        for index in self.pages.keys() | self.wanted.keys():
+            page = ZERO
+            if slot := found.get(index):
+                page = peek(store, slot)
+                klass, place = slot.place
+                used = not slot.is_resident or store._pool._used[klass][place]
+                assert used, f"the object of page {index} is free"
+            allowed = self.page(index), self.wanted.get(index, self.page(index))
+            assert page in allowed, f"a crash would lose page {index}"
+
+    def stored_size(self, page: bytes) -> int:
+        size = len(self.codec.compress(page))
+        return size if size < 3625 else PAGE_SIZE
+
+    def is_huge(self, page: bytes) -> bool:
+        return not is_same(page) and self.stored_size(page) == PAGE_SIZE
+
+
+def crash_here() -> None:
+    if Model.watched:
+        Model.watched.crash_here()
+
+
+class WatchedPool(Pool):
+    """A pool that lets the model look before and after all that it does."""
+
+    __slots__ = ()
+
+    def alloc(self, klass: int) -> int:
+        crash_here()
+        index = super().alloc(klass)
+        crash_here()
+        return index
+
+    def free(self, klass: int, index: int) -> None:
+        crash_here()
+        super().free(klass, index)
+        crash_here()
+
+    def write(self, klass: int, index: int, stored: Page) -> None:
+        crash_here()
+        super().write(klass, index, stored)
+        crash_here()
+
+    def vacate(self, klass: int, index: int) -> None:
+        crash_here()
+        super().vacate(klass, index)
+        crash_here()

@@ -1,0 +1,26 @@
+"""The machines, run on the device as it is."""
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.property.machines import Classes, Machine, ManySlots, OneSlot, TwoSlots
+from tests.property.model import WatchedPool
+
+
+@pytest.mark.parametrize("machine", [OneSlot, TwoSlots, Classes])
+def test_a_slot_keeps_its_page_whatever_happens(
+    machine: type[Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zramfs.core.store._MOVES", 1)
+    monkeypatch.setattr("zramfs.core.store.Pool", WatchedPool)
+
+    run_state_machine_as_test(machine)
+
+
+def test_many_pages_are_kept_while_the_pool_is_compacted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("zramfs.core.store._MOVES", 1)
+
+    run_state_machine_as_test(ManySlots, settings=settings(max_examples=30))

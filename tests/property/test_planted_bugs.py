@@ -1,0 +1,90 @@
+"""The machines find the bugs that are planted."""
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.property import bugs
+from tests.property.machines import Classes, Machine, OneSlot, TwoSlots
+from tests.property.model import WatchedPool
+from zramfs.core.pool import Pool
+from zramfs.core.store import Store
+
+ONE_SLOT = [
+    bugs.PublishesBeforeWriting,
+    bugs.FreesBeforePublishing,
+    bugs.ForgetsToFree,
+    bugs.KeepsTheFillWordUnderZeros,
+    bugs.KeepsTheFillWord,
+    bugs.ComparesTheEndsOnly,
+    bugs.KeepsOneTooMany,
+    bugs.ReleasesOneTooMany,
+    bugs.KeepsTheMemory,
+    bugs.TrustsTheFreeList,
+    bugs.CountsSamePagesUpOnly,
+    bugs.CountsHugePagesUpOnly,
+    bugs.CountsBytesUpOnly,
+    bugs.CountsPagesUpOnly,
+    bugs.LimitsSameFilledPages,
+    bugs.LosesThePageAtTheLimit,
+    bugs.RefusesTheLastPage,
+    bugs.ForgetsTheAccessTime,
+]
+TWO_SLOTS = [
+    bugs.ListsHolesTwice,
+    bugs.ListsNoHoles,
+    bugs.ForgetsToCount,
+]
+CLASSES = [
+    bugs.OutgrowsItsSegment,
+    bugs.MovesWithoutLookingAgain,
+    bugs.MovesBeforeCopying,
+]
+
+BUGS = [
+    *((bug, OneSlot) for bug in ONE_SLOT),
+    *((bug, TwoSlots) for bug in TWO_SLOTS),
+    *((bug, Classes) for bug in CLASSES),
+]
+
+# Always the same examples, and no time spent on making the failing one small.
+SETTINGS = settings(
+    derandomize=True,
+    max_examples=500,
+    phases=[Phase.generate],
+    report_multiple_bugs=False,
+)
+
+
+def expect_failure(machine: type[Machine]) -> None:
+    """Run *machine*, which must not take what is planted for right."""
+    with pytest.raises(Exception, match=r".|^$") as caught:
+        run_state_machine_as_test(machine, settings=SETTINGS)
+
+    notes = "\n".join(getattr(caught.value, "__notes__", []))
+    assert f"state = {machine.__name__}()" in notes
+
+
+@pytest.mark.parametrize(("bug", "machine"), BUGS)
+def test_a_machine_finds_what_is_wrong(
+    bug: type[Store] | type[Pool],
+    machine: type[Machine],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("zramfs.core.store._MOVES", 1)
+    monkeypatch.setattr("zramfs.core.store.Pool", WatchedPool)
+    if issubclass(bug, Store):
+        monkeypatch.setattr("zramfs.core.device.Store", bug)
+    else:
+        monkeypatch.setattr("zramfs.core.store.Pool", bug)
+
+    expect_failure(machine)
+
+
+@pytest.mark.parametrize("threshold", [3624, 3626])
+def test_a_machine_finds_a_huge_threshold_that_is_one_off(
+    threshold: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zramfs.core.store.HUGE_CLASS_SIZE", threshold)
+
+    expect_failure(OneSlot)
