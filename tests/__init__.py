@@ -3,4 +3,6 @@
 import pytest
 
 # Their assertions are explained as those of a test module are.
-pytest.register_assert_rewrite("tests.verify", "tests.property.model")
+pytest.register_assert_rewrite(
+    "tests.verify", "tests.property.model", "tests.conformance.transcript"
+)

@@ -1,0 +1,24 @@
+"""Transcripts: what is done to a device, and what it answers.
+
+A file holds one behaviour. A block is commands, a line ``---``, and what they
+answer; blocks are apart by an empty line, and lines that begin with # are comments.
+
+    ATTRIBUTE < TEXT           one write(2) of TEXT, C escapes and all: "ok" or errno
+    ATTRIBUTE < "TEXT"         the same, for blanks at either end
+    ATTRIBUTE < "TEXT" * N     N times the text, in one write
+    cat ATTRIBUTE              what it reads as, escaped
+    mm, io                     columns of mm_stat and io_stat by name, without those
+                               that depend on how the pool packs
+    pool                       these: used, max, compacted
+    fill PAGE COUNT KIND       COUNT writes of a page each; see tests/pages.py
+    fillv PAGE COUNT KIND      one write of COUNT pages
+    check PAGE COUNT KIND      reads and compares page by page
+    pread OFFSET LENGTH        one read: its length and CRC
+    pwrite OFFSET LENGTH KIND  one write of the beginning of such pages
+    discard PAGE COUNT         discards these pages
+    hold, release              opens the device, and closes it again
+
+The answers are in the order of the commands, one line each. Every transcript
+begins with a device that was just reset. Those in `zramfs` differ from the
+kernel on purpose, and say why; all others are what Linux 7.3 answered.
+"""

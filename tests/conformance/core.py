@@ -1,0 +1,78 @@
+"""The core as a target: no mount, no FUSE, always there."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from zramfs.core.attributes import ATTRIBUTES
+from zramfs.core.device import Device
+from zramfs.errors import WrongDirection, ZramError
+from zramfs.units import PAGE_SHIFT, PageIndex
+
+
+def as_os_error(error: ZramError) -> OSError:
+    return OSError(error.errno, str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class CoreAttributes:
+    """The table of attributes, behind the rules of sysfs."""
+
+    device: Device
+
+    def store(self, name: str, data: bytes) -> int:
+        if not data:  # write(2) of nothing never comes to a driver
+            return 0
+        taken = data[:4096]
+        text = os.fsdecode(taken.split(b"\0", 1)[0])
+        attribute = ATTRIBUTES[name]
+        try:
+            if not attribute.parse:
+                raise WrongDirection(f"{name} is read-only")
+            for _ in attribute.store(self.device, text) or ():
+                pass
+        except ZramError as error:
+            raise as_os_error(error) from error
+        return len(taken)
+
+    def show(self, name: str) -> bytes:
+        shown = ATTRIBUTES[name].show
+        if not shown:
+            raise as_os_error(WrongDirection(f"{name} is write-only"))
+        return shown(self.device).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class CorePages:
+    """The pages of a device."""
+
+    device: Device
+
+    def read(self, offset: int, length: int) -> bytes:
+        try:
+            return self.device.read(offset, length)
+        except ZramError as error:
+            raise as_os_error(error) from error
+
+    def write(self, offset: int, data: bytes) -> int:
+        try:
+            return self.device.write(offset, memoryview(data))
+        except ZramError as error:
+            raise as_os_error(error) from error
+
+    def discard(self, offset: int, length: int) -> None:
+        first = PageIndex(offset >> PAGE_SHIFT)
+        self.device.store.discard(first, length >> PAGE_SHIFT)
+
+
+class Core:
+    """A device."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self.attributes = CoreAttributes(device)
+        self.pages = CorePages(device)
+
+    def hold(self) -> Callable[[], None]:
+        self._device.open()
+        return self._device.release
