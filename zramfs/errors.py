@@ -6,6 +6,7 @@ that turns these into FUSE replies.
 """
 
 import errno
+import os
 from typing import ClassVar
 
 
@@ -106,3 +107,11 @@ class FixedTree(ZramError):
 
 class MountRefused(ZramError):
     """The filesystem cannot be mounted here, or not unmounted now."""
+
+
+def sentence(error: ZramError | OSError) -> str:
+    """Return what a person is told of *error*: what it is about, and why."""
+    if isinstance(error, OSError) and error.strerror:
+        about = [os.fsdecode(error.filename)] if error.filename else []
+        return ": ".join([*about, error.strerror])
+    return str(error)

@@ -118,12 +118,15 @@ def test_a_disksize_beyond_all_memory_is_refused(
     assert teardown.leftovers(mountpoint) == []
 
 
-def test_an_unreachable_log_file_is_refused(mountpoint: Path) -> None:
-    path = mountpoint.parent / "no" / "log"
+@pytest.mark.parametrize(
+    ("log", "why"), [("no/log", "No such file or directory"), (".", "Is a directory")]
+)
+def test_an_unusable_log_file_is_refused(mountpoint: Path, log: str, why: str) -> None:
+    path = mountpoint.parent / log
 
     sentence = refused("mount", mountpoint, "--log-file", path)
 
-    assert str(path) in sentence
+    assert sentence == f"zramfs: {path}: {why}"
     assert teardown.leftovers(mountpoint) == []
 
 

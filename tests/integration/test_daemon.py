@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LoopFactory
 from tests.integration import teardown
 from tests.integration.commands import (
     ZRAMFS,
@@ -37,7 +38,9 @@ pytestmark = [
 
 
 @pytest.fixture
-def background(place: Path, data_path: tuple[str, ...]) -> Iterator[Mount]:
+def background(
+    place: Path, data_path: tuple[str, ...], announced: list[str]
+) -> Iterator[Mount]:
     """Mount without -f; it is for the test to unmount."""
     path = place / "mnt"
     path.mkdir()
@@ -45,7 +48,7 @@ def background(place: Path, data_path: tuple[str, ...]) -> Iterator[Mount]:
     zramfs("mount", path, "--disksize", "64M", "--log-file", log, *data_path)
     yield Mount(path=path, log=log)
     assert teardown.leftovers(place) == []
-    assert_quiet(log)
+    assert_quiet(log, announced)
 
 
 def test_mount_returns_when_the_mount_is_ready(background: Mount) -> None:
@@ -128,6 +131,31 @@ def test_a_signal_ends_it_while_files_are_open(background: Mount) -> None:
         os.close(fd)
 
     assert ended
+
+
+@pytest.mark.requires("loop")
+def test_a_signal_is_refused_while_a_loop_device_is_attached(
+    background: Mount, loop: LoopFactory, announced: list[str]
+) -> None:
+    announced.append("WARNING: SIGTERM ignored: .* is attached")
+
+    with loop(background.swapfile):
+        os.kill(background.pid, signal.SIGTERM)
+        shown = background.show("initstate")
+    zramfs("umount", background.path)
+
+    assert shown == "1\n"
+
+
+def test_it_mounts_with_all_standard_files_closed(place: Path) -> None:
+    path = place / "mnt"
+    path.mkdir()
+
+    run("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *ZRAMFS, "mount", path)
+    shown = Mount(path=path, log=place / "log").show("initstate")
+    zramfs("umount", path)
+
+    assert shown == "0\n"
 
 
 def test_umount_8_ends_it(background: Mount) -> None:

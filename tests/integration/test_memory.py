@@ -22,6 +22,8 @@ pytestmark = [
 ]
 
 CORPUS_BYTES: Final = 256 * MIB
+SETTLE_S: Final = 20.0
+"""The daemon looks for waste once a second."""
 NR_PAGES: Final = CORPUS_BYTES // PAGE_SIZE
 
 
@@ -126,25 +128,38 @@ def test_overwriting_in_random_order_does_not_grow_it(
     assert last[1] <= 1.02 * first[1]
 
 
-def test_what_moving_data_about_takes_compact_gives_back(
+def _settled(mount: Mount, most: float) -> int:
+    """Return mem_used_total when it is *most* or less, or after a while anyway."""
+    deadline = time.monotonic() + SETTLE_S
+    while (used := mount.mm_stat().mem_used_total) > most:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    return used
+
+
+def test_moving_data_about_does_not_grow_it(
     mounted: MountFactory, corpus: bytes, report: Report
 ) -> None:
     moved = list(range(NR_PAGES))
-    random.Random(20220908).shuffle(moved)
+    most = 1.03
 
     with mounted("--disksize", "256M") as mount:
         _write(mount.swapfile, corpus)
         first = mount.mm_stat().mem_used_total
-        _overwrite(mount, corpus, moved, PAGE_SIZE)
-        last = mount.mm_stat().mem_used_total
+        for seed in range(5):
+            random.Random(seed).shuffle(moved)
+            _overwrite(mount, corpus, moved, PAGE_SIZE)
+        moved_about = mount.mm_stat().mem_used_total
+        last = _settled(mount, most * first)
         mount.store("compact", "1")
         compact = mount.mm_stat().mem_used_total
 
     report(
-        f"every page moved: mem_used_total {_mib(first)} -> {_mib(last)} "
-        f"-> {_mib(compact)} compacted"
+        f"every page moved five times: mem_used_total {_mib(first)} -> "
+        f"{_mib(moved_about)} -> {_mib(last)} by itself, {_mib(compact)} compacted"
     )
-    assert last <= 1.1 * first
+    assert last <= most * first
     assert compact <= 1.01 * first
 
 
@@ -184,10 +199,7 @@ def test_compact_gives_freed_memory_back(
     assert back == kept
     assert full.mem_used_total - compact.mem_used_total >= 0.95 * freed
     assert full_rss - compact_rss >= 0.95 * freed
-    assert (
-        compact.pages_compacted
-        == (holey.mem_used_total - compact.mem_used_total) // PAGE_SIZE
-    )
+    assert compact.pages_compacted > 0
 
 
 def _mount_cost(mounted: MountFactory, disksize: str) -> tuple[float, int]:

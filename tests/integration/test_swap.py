@@ -180,7 +180,7 @@ def test_umount_refuses_while_swapped_on(swap: Swap) -> None:
 def test_a_signal_is_ignored_while_swapped_on(
     swap: Swap, announced: list[str], number: signal.Signals
 ) -> None:
-    announced.append(f"WARNING: {number.name} ignored: .* is swapped on")
+    announced.append(f"WARNING: {number.name} ignored: .* is attached")
 
     os.kill(swap.mount.pid, number)
     shown = swap.mount.show("initstate")

@@ -45,3 +45,21 @@ def test_each_failure_has_the_errno_of_the_kernel(
 def test_each_failure_has_a_sentence_for_the_user(error: type) -> None:
     assert error.__doc__
     assert error.__doc__.splitlines()[0].endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (errors.DeviceBusy("the swapfile is open"), "the swapfile is open"),
+        (
+            IsADirectoryError(errno.EISDIR, "Is a directory", "/log"),
+            "/log: Is a directory",
+        ),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), "Broken pipe"),
+        (OSError("just words"), "just words"),
+    ],
+)
+def test_a_person_is_told_what_it_is_about_and_why(
+    error: errors.ZramError | OSError, told: str
+) -> None:
+    assert errors.sentence(error) == told

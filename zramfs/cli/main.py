@@ -13,7 +13,8 @@ from typing import Final, Protocol
 from zramfs import __version__
 from zramfs.cli import mount, status, swapoff, swapon, top, umount
 from zramfs.cli.options import Parser
-from zramfs.errors import ZramError
+from zramfs.cli.standard import open_standard_files
+from zramfs.errors import ZramError, sentence
 
 
 class Command(Protocol):
@@ -56,11 +57,12 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line *argv* and return the exit status."""
+    open_standard_files()
     args = make_parser().parse_args(argv)
     try:
         return COMMANDS[args.command].run(args)
     except (ZramError, OSError) as error:
-        sys.stderr.write(f"zramfs: {error}\n")
+        sys.stderr.write(f"zramfs: {sentence(error)}\n")
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     return 1

@@ -35,7 +35,7 @@ from zramfs.core.slots import (
 )
 from zramfs.core.stats import Counters
 from zramfs.errors import CorruptPage, MemoryLimitExceeded
-from zramfs.units import PAGE_SIZE, PageIndex, page_align
+from zramfs.units import PAGE_SHIFT, PAGE_SIZE, PageIndex, page_align
 
 ZERO_PAGE: Final = bytes(PAGE_SIZE)
 
@@ -128,6 +128,16 @@ class Store:
     def pool_pages_max(self) -> int:
         """The most pages that the pool held since `reset_pool_pages_max`."""
         return self._pool.nr_pages_max
+
+    @property
+    def waste(self) -> int:
+        """Bytes that the pool holds and no object needs: what compaction can return.
+
+        An estimate from the counters: an object leaves half a class step unused.
+        """
+        nr_objects = self.pages_stored - self.same_pages
+        needed = self.compr_data_size + (nr_objects << CLASS_SHIFT >> 1)
+        return (self._pool.nr_pages << PAGE_SHIFT) - needed
 
     def reset_pool_pages_max(self) -> None:
         """Begin the high-water mark anew, at what is held now."""

@@ -11,6 +11,7 @@ import trio
 
 from zramfs.core.attributes import Attribute
 from zramfs.core.device import Device
+from zramfs.core.lifecycle import State
 from zramfs.errors import ReadFailed
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,15 @@ class Bio:
         """
         return self._device.write(offset, data)
 
+    async def compact(self) -> None:
+        """Compact the pool, if there still is one when the turn comes.
+
+        Either finishes, or raises Cancelled with the rest not moved.
+        """
+        async with self._pass_lock:
+            if self._device.state is State.READY:
+                await run_steps(self._device.compact())
+
     async def store(self, attribute: Attribute, text: str) -> None:
         """Do what writing *text* to *attribute* does, long work included.
 
@@ -54,10 +64,10 @@ class Bio:
             attribute.store(self._device, text)
             return
         async with self._pass_lock:
-            await _run(attribute.store(self._device, text))
+            await run_steps(attribute.store(self._device, text))
 
 
-async def _run(steps: Iterator[None] | None) -> None:
+async def run_steps(steps: Iterator[None] | None) -> None:
     """Take all *steps*, letting other requests in between.
 
     Either takes them all, or raises Cancelled after one of them.

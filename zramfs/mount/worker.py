@@ -11,6 +11,7 @@ import logging.handlers
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,7 @@ import trio
 
 from zramfs.core.attributes import ATTRIBUTES
 from zramfs.core.device import Device
-from zramfs.errors import ZramError
+from zramfs.errors import MountRefused, ZramError, sentence
 from zramfs.memory import MemFile
 from zramfs.mount import loops, session
 from zramfs.mount.bio import Bio
@@ -31,6 +32,7 @@ from zramfs.mount.hardening import harden
 from zramfs.mount.notify import notify
 from zramfs.mount.operations import Operations
 from zramfs.mount.tree import Tree
+from zramfs.mount.upkeep import keep_compact
 
 log = logging.getLogger("zramfs")
 
@@ -85,22 +87,24 @@ def run(config: Config) -> None:
                 log.warning("%s", measure)
         device = make_device(config.settings)
         tree = Tree(ATTRIBUTES.values(), CONTROL_FILES)
-        operations = Operations(device, tree, Files(device, tree, Bio(device)))
+        bio = Bio(device)
+        operations = Operations(device, tree, Files(device, tree, bio))
         connection = session.connect(mountpoint)
         stack.callback(session.disconnect, mountpoint, connection)
         # libfuse closes what it is given.
         pyfuse3.init(operations, f"/dev/fd/{os.dup(connection)}", set())
         stack.callback(pyfuse3.close, unmount=False)
-        trio.run(_serve, mountpoint, config)
+        trio.run(_serve, mountpoint, config, device, bio)
 
 
-async def _serve(mountpoint: Path, config: Config) -> None:
+async def _serve(mountpoint: Path, config: Config, device: Device, bio: Bio) -> None:
     """Serve until unmounted or told to end.
 
     Cancelled only from within, when serving has ended.
     """
     async with trio.open_nursery() as nursery:
         await nursery.start(_end_on_signal, mountpoint)
+        nursery.start_soon(keep_compact, device, bio)
         _tell_ready(config)
         await pyfuse3.main()
         nursery.cancel_scope.cancel()
@@ -111,15 +115,18 @@ def _tell_ready(config: Config) -> None:
     os.chdir("/")  # pins no directory
     if not config.foreground:
         null = os.open(os.devnull, os.O_RDWR)
-        for standard in (sys.stdin, sys.stdout, sys.stderr):
-            os.dup2(null, standard.fileno())
+        for standard in range(3):
+            os.dup2(null, standard)
         os.close(null)
     try:
         notify("READY=1", f"MAINPID={os.getpid()}")
     except OSError as error:
         log.warning("the service manager cannot be told: %s", error)
     if config.ready_fd is not None:
-        os.write(config.ready_fd, b"\n")
+        try:
+            os.write(config.ready_fd, b"\n")
+        except BrokenPipeError:
+            raise MountRefused("whoever started this mount has gone") from None
         os.close(config.ready_fd)
 
 
@@ -127,7 +134,7 @@ async def _end_on_signal(
     mountpoint: Path,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """End the mount on SIGTERM and SIGINT, unless someone swaps on it.
+    """End the mount on SIGTERM and SIGINT, unless a loop device stands on it.
 
     Cancelled when serving has ended; nothing to leave behind.
     """
@@ -135,27 +142,43 @@ async def _end_on_signal(
         task_status.started()
         async for number in signals:
             name = signal.Signals(number).name
-            swaps = loops.swaps_on(mountpoint)
-            if not swaps:
+            users = loops.loops_on(mountpoint)
+            if not users:
                 log.info("%s: unmounting %s", name, mountpoint)
                 pyfuse3.terminate()
                 return
             log.warning(
-                "%s ignored: %s is swapped on; run 'zramfs swapoff %s'",
+                "%s ignored: %s is attached; run 'zramfs swapoff %s'",
                 name,
-                " ".join(map(str, swaps)),
+                " ".join(map(str, users)),
                 mountpoint,
             )
 
 
 def main() -> int:
     """Serve as the JSON in the command line says; return the exit status."""
+    status = 0
     try:
         run(Config.from_json(sys.argv[1]))
-    except (ZramError, OSError) as error:
-        sys.stderr.write(f"zramfs: {error}\n")
-        return 1
-    return 0
+    except* (ZramError, OSError) as group:
+        for error in _flat(group):
+            sys.stderr.write(f"zramfs: {sentence(error)}\n")
+        status = 1
+    except* Exception as group:
+        log.critical("the mount has ended", exc_info=group)
+        status = 1
+    return status
+
+
+def _flat(
+    group: BaseExceptionGroup[ZramError | OSError],
+) -> Iterator[ZramError | OSError]:
+    """Yield the errors in *group* and in the groups within."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _flat(error)
+        else:
+            yield error
 
 
 if __name__ == "__main__":
