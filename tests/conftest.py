@@ -32,6 +32,11 @@ _WATCHDOG_S: Final = 20.0
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="fail what is skipped")
+    parser.addoption(
+        "--every-path",
+        action="store_true",
+        help="run every mount test for every data path, not only those it is about",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -144,11 +149,20 @@ def place(
         watchdog.cancel()
 
 
-@pytest.fixture(params=mounts.DATA_PATHS.values(), ids=list(mounts.DATA_PATHS))
-def data_path(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    """The options of ``zramfs mount`` for each way to serve reads and writes."""
-    options: tuple[str, ...] = request.param
-    return options
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each test that mounts the data paths that it must hold for.
+
+    Tests of what READ and WRITE do run for every one; the others ask things that
+    no path has a part in, and run for the default unless --every-path is given.
+    """
+    if "data_path" not in metafunc.fixturenames:
+        return
+    every = metafunc.config.getoption("--every-path")
+    if every or metafunc.module.__name__.rpartition(".")[2] in mounts.PATH_MODULES:
+        paths = mounts.DATA_PATHS
+    else:
+        paths = {name: mounts.DATA_PATHS[name] for name in mounts.DEFAULT_PATHS}
+    metafunc.parametrize("data_path", paths.values(), ids=list(paths))
 
 
 @pytest.fixture

@@ -78,6 +78,24 @@ class NoSpace(ZramError):
     errno = errno.ENOSPC
 
 
+class NoData(ZramError):
+    """There is no data, and no hole, from that offset on (lseek(2))."""
+
+    errno = errno.ENXIO
+
+
+class NotSupported(ZramError):
+    """This mount cannot do that, whatever the arguments."""
+
+    errno = errno.ENOSYS
+
+
+class ModeNotSupported(ZramError):
+    """The operation exists, but not in this mode."""
+
+    errno = errno.EOPNOTSUPP
+
+
 class NoSuchFile(ZramError):
     """There is no file of this name."""
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from zramfs.core.attributes import ATTRIBUTES
 from zramfs.core.device import Device
 from zramfs.errors import WrongDirection, ZramError
-from zramfs.units import PAGE_SHIFT, PageIndex
 
 
 def as_os_error(error: ZramError) -> OSError:
@@ -61,8 +60,8 @@ class CorePages:
             raise as_os_error(error) from error
 
     def discard(self, offset: int, length: int) -> None:
-        first = PageIndex(offset >> PAGE_SHIFT)
-        self.device.store.discard(first, length >> PAGE_SHIFT)
+        for _ in self.device.discard(offset, length):
+            pass
 
 
 class Core:

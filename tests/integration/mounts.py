@@ -19,9 +19,19 @@ from tests.integration.commands import ZRAMFS, environment, zramfs
 from tests.integration.stats import IoStat, MmStat
 
 DATA_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
+    "always": (),
+    "no_wb": ("--rw-page", "no_wb"),
+    "off": ("--rw-page", "off"),
     "pyfuse3": ("--data-path", "pyfuse3"),
 }
 """Every way in which a READ or WRITE can reach the device, with its options."""
+
+DEFAULT_PATHS: Final = ("always",)
+
+PATH_MODULES: Final = frozenset(
+    {"test_attributes", "test_data", "test_swap", "test_swapfile", "test_unprivileged"}
+)
+"""Modules of tests that run for every data path."""
 
 MIB: Final = 1 << 20
 PAGE_SIZE: Final = 4096

@@ -28,6 +28,8 @@ MODES = {
     "ro": 0o444,
     "size": 0o444,
     "stat": 0o444,
+    "zramfs/rw_page": 0o644,
+    "zramfs/rw_page_stat": 0o444,
     "zramfs/worker_pid": 0o444,
 }
 
@@ -38,7 +40,7 @@ def test_the_files_are_those_of_the_kernel_and_ours(mounted: MountFactory) -> No
         ours = [entry.name for entry in (mount.path / "zramfs").iterdir()]
 
     assert names == sorted({name.split("/")[0] for name in MODES} | {"swapfile"})
-    assert ours == ["worker_pid"]
+    assert sorted(ours) == ["rw_page", "rw_page_stat", "worker_pid"]
 
 
 def test_a_control_file_looks_as_in_sysfs(mounted: MountFactory) -> None:

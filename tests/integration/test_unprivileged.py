@@ -35,7 +35,7 @@ mknod -m 666 "$public/bin/fuse" c 10 229
 mount --bind "$public/bin/fuse" /dev/fuse
 mount --bind "$repository" "$public/repository"
 mount --bind "$environment" "$public/environment"
-exec setpriv --reuid 65534 --regid 65534 --clear-groups sh -c "$4" sh "$public"
+exec setpriv --reuid 65534 --regid 65534 --clear-groups sh -c "$4" sh "$public" "$5"
 """
 
 _SESSION: Final = """
@@ -44,8 +44,8 @@ mnt=$1/mnt
 zramfs() {
     PYTHONPATH=$public/repository "$public/environment/bin/python" -m zramfs "$@"
 }
-public=$1
-zramfs mount "$mnt" --disksize 64M
+public=$1 options=$2
+zramfs mount "$mnt" --disksize 64M $options
 stat --format %u:%a "$mnt/swapfile"
 seq 100000 >"$public/data"
 dd if="$public/data" of="$mnt/swapfile" bs=64k conv=notrunc status=none
@@ -79,16 +79,18 @@ def public(place: Path) -> Iterator[Path]:
         shutil.rmtree(path)
 
 
-def _as_nobody(public: Path, script: str) -> tuple[int, str, str]:
+def _as_nobody(public: Path, script: str, *options: str) -> tuple[int, str, str]:
     done = attempt(
         *("unshare", "--mount", "--propagation=private", "sh", "-c", _AS_NOBODY, "sh"),
-        *(public, ROOT, sys.prefix, script),
+        *(public, ROOT, sys.prefix, script, " ".join(options)),
     )
     return done.returncode, done.stdout, done.stderr
 
 
-def test_anyone_can_mount_write_read_and_unmount(public: Path, place: Path) -> None:
-    status, output, errors = _as_nobody(public, _SESSION)
+def test_anyone_can_mount_write_read_and_unmount(
+    public: Path, place: Path, data_path: tuple[str, ...]
+) -> None:
+    status, output, errors = _as_nobody(public, _SESSION, *data_path)
 
     assert status == 0, errors
     assert output.splitlines() == [

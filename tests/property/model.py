@@ -20,7 +20,7 @@ from zramfs.core.device import Device
 from zramfs.core.pool import HUGE_CLASS, Pool, class_of
 from zramfs.errors import WriteFailed
 from zramfs.memory import MemFile
-from zramfs.units import PAGE_SHIFT, PAGE_SIZE, PageIndex, page_align
+from zramfs.units import PAGE_SHIFT, PAGE_SIZE, page_align
 
 ZERO = bytes(PAGE_SIZE)
 
@@ -149,7 +149,8 @@ class Model:
     def discard(self, first: int, nr_pages: int) -> None:
         nr_pages = min(nr_pages, self.nr_slots - first)
         self.wanted = dict.fromkeys(range(first, first + nr_pages), ZERO)
-        self.device.store.discard(PageIndex(first), nr_pages)
+        for _ in self.device.discard(first * PAGE_SIZE, nr_pages * PAGE_SIZE):
+            pass
         for index in self.wanted:
             self.pages.pop(index, None)
         self.wanted = {}

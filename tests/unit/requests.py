@@ -2,7 +2,7 @@
 
 from tests.pages import make_page
 from zramfs.core.device import Device
-from zramfs.units import PAGE_SIZE, PageIndex
+from zramfs.units import PAGE_SIZE
 
 
 def write(device: Device, offset: int, data: bytes) -> int:
@@ -15,4 +15,5 @@ def write_page(device: Device, index: int, kind: str) -> int:
 
 def discard(device: Device, first: int, nr_pages: int) -> None:
     """Discard whole pages."""
-    device.store.discard(PageIndex(first), nr_pages)
+    for _ in device.discard(first * PAGE_SIZE, nr_pages * PAGE_SIZE):
+        pass

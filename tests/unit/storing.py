@@ -12,7 +12,8 @@ def write(store: Store, kind: str, *indexes: int) -> None:
 
 
 def discard(store: Store, first: int, nr_pages: int) -> None:
-    store.discard(PageIndex(first), nr_pages)
+    for _ in store.discard(PageIndex(first), nr_pages):
+        pass
 
 
 def holds(store: Store, kind: str, *indexes: int) -> bool:

@@ -9,6 +9,7 @@ from tests.verify import used_slots
 from zramfs.core.codecs import ALGORITHMS
 from zramfs.core.device import Device
 from zramfs.core.lifecycle import State
+from zramfs.core.slots import HUGE
 from zramfs.core.stats import Counters
 from zramfs.errors import (
     DeviceBusy,
@@ -281,3 +282,26 @@ def test_compaction_is_counted(device: Device) -> None:
     after = device.mm_stat()
     given_back = before.mem_used_total - after.mem_used_total
     assert after.pages_compacted == given_back // PAGE_SIZE == 16
+
+
+def test_the_clock_of_a_device_is_set_from_outside(device: Device) -> None:
+    device.tick(7)
+    write_page(device, 0, "text")
+
+    assert device.store._ac_time[0] == 7
+
+
+def test_a_bare_device_has_no_clock(bare: Device) -> None:
+    bare.tick(7)
+    bare.set_disksize(END)
+
+    assert bare.store.now_s == 0
+
+
+def test_slots_are_counted_by_flag_in_any_state(bare: Device) -> None:
+    assert bare.nr_flagged(HUGE) == 0
+
+    bare.set_disksize(END)
+    write_page(bare, 0, "rand")
+
+    assert bare.nr_flagged(HUGE) == 1

@@ -6,12 +6,15 @@ also works as ``-o key=value``, so that fstab and mount(8) can be used.
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NoReturn
 
-from zramfs.core.attributes import ATTRIBUTES
+from zramfs.core.attributes import ATTRIBUTES, Attribute
 from zramfs.errors import ZramError
 from zramfs.mount.config import DATA_PATHS, Config
+from zramfs.mount.control import control_files
+from zramfs.mount.paths import Paths, RwPage
 
 _GENERIC: Final = frozenset(
     {
@@ -65,7 +68,7 @@ def _set(
     name: str,
     value: str,
 ) -> None:
-    row = ATTRIBUTES[name]
+    row = _SETTINGS[name]
     try:
         # invariant: only attributes that can be stored are options.
         assert row.parse, name
@@ -101,7 +104,13 @@ class _MountOptionAction(argparse.Action):
                 setattr(namespace, name, value)
 
 
-_SETTINGS: Final = tuple(row.name for row in ATTRIBUTES.values() if row.option)
+_SETTINGS: Final[Mapping[str, Attribute]] = {
+    row.name: row
+    for row in (*ATTRIBUTES.values(), *control_files(Paths(RwPage.ALWAYS), lane=True))
+    if row.option
+}
+"""Every control file that is an option, by name."""
+
 _PLAIN: Final = ("data_path", "log_file")
 
 
@@ -109,8 +118,7 @@ def add_mount_options(parser: argparse.ArgumentParser) -> None:
     """Add the mountpoint and the options that say what to mount there."""
     parser.set_defaults(settings={})
     parser.add_argument("mountpoint", metavar="MOUNTPOINT", type=path_argument)
-    for name in _SETTINGS:
-        row = ATTRIBUTES[name]
+    for name, row in _SETTINGS.items():
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             dest=name,

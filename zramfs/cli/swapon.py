@@ -36,7 +36,9 @@ def run(args: argparse.Namespace) -> int:
         undo.callback(system.detach, loop)
         system.command("mkswap", loop)
         priority = [] if args.priority is None else ["--priority", str(args.priority)]
-        system.command("swapon", *priority, loop)
+        # Pages that the kernel swaps no more must not stay: a loop device passes
+        # discards on, if they arrive; otherwise the flag does nothing.
+        system.command("swapon", "--discard", *priority, loop)
         undo.pop_all()
     sys.stdout.write(f"swapping on {loop}, served from {mountpoint}\n")
     return 0

@@ -5,7 +5,7 @@ task sees the device between two requests, never inside one.
 """
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Final, Protocol
 
 from zramfs.core.codecs import ALGORITHMS, DEFAULT_ALGORITHM, open_codec
 from zramfs.core.lifecycle import Event, State, advance
@@ -14,6 +14,7 @@ from zramfs.core.stats import BlockStat, Counters, IoStat, MmStat
 from zramfs.core.store import Store, arena_bytes
 from zramfs.errors import (
     DeviceBusy,
+    NoData,
     NoSpace,
     NotInitialised,
     ReadFailed,
@@ -21,6 +22,9 @@ from zramfs.errors import (
     ZramError,
 )
 from zramfs.units import PAGE_SHIFT, PAGE_SIZE, SECTOR_SHIFT, PageIndex, page_align
+
+_IN_PAGE: Final = PAGE_SIZE - 1
+"""The bits of an offset that say where in its page it lies."""
 
 
 class Memory(Protocol):
@@ -127,6 +131,11 @@ class Device:
         """Return the steps of a compaction of the pool."""
         return self.store.compact()
 
+    def tick(self, now_s: int) -> None:
+        """Take the time, in seconds since boot, that accesses happen at from now."""
+        if self._store:
+            self._store.now_s = now_s
+
     def open(self) -> None:
         """Count an opener of the swapfile; DeviceBusy while a reset goes on."""
         if self._state is State.RESETTING:
@@ -137,25 +146,31 @@ class Device:
         """Count an opener off."""
         self.openers -= 1
 
-    def read(self, offset: int, length: int) -> bytes:
+    def read(self, offset: int, length: int, mark: int = 0) -> bytes:
         """Return the bytes at *offset*: fewer at the end of the device.
 
-        ReadFailed if a page is corrupt.
+        Sets the flags *mark* in the slots read. ReadFailed if a page is corrupt.
         """
         length = min(length, self.disksize - offset)
         if length <= 0:
             return b""
-        store = self.store
-        first, skip = divmod(offset, PAGE_SIZE)
-        last = (offset + length - 1) >> PAGE_SHIFT
-        self.counters.reads += 1
-        self.counters.read_sectors += length >> SECTOR_SHIFT
+        counters = self.counters
+        counters.reads += 1
+        counters.read_sectors += length >> SECTOR_SHIFT
         try:
-            pages = [store.read(PageIndex(page)) for page in range(first, last + 1)]
+            if length == PAGE_SIZE and not offset & _IN_PAGE:
+                return self.store.read(PageIndex(offset >> PAGE_SHIFT), mark)
+            return self._read_pages(offset, length, mark)
         except ZramError as error:
-            self.counters.failed_reads += 1
+            counters.failed_reads += 1
             raise ReadFailed(str(error)) from error
-        data = pages[0] if first == last else b"".join(pages)
+
+    def _read_pages(self, offset: int, length: int, mark: int) -> bytes:
+        read = self.store.read
+        first = offset >> PAGE_SHIFT
+        end = (offset + length + _IN_PAGE) >> PAGE_SHIFT
+        data = b"".join([read(PageIndex(i), mark) for i in range(first, end)])
+        skip = offset & _IN_PAGE
         return data if len(data) == length else data[skip : skip + length]
 
     def write(self, offset: int, data: memoryview) -> int:
@@ -167,12 +182,16 @@ class Device:
         length = min(len(data), self.disksize - offset)
         if length <= 0:
             raise NoSpace(f"write at {offset}, the device ends at {self.disksize}")
-        self.counters.writes += 1
-        self.counters.write_sectors += length >> SECTOR_SHIFT
+        counters = self.counters
+        counters.writes += 1
+        counters.write_sectors += length >> SECTOR_SHIFT
         try:
-            self._write_pages(offset, data[:length])
+            if length == PAGE_SIZE and not offset & _IN_PAGE:
+                self.store.write(PageIndex(offset >> PAGE_SHIFT), data[:PAGE_SIZE])
+            else:
+                self._write_pages(offset, data[:length])
         except ZramError as error:
-            self.counters.failed_writes += 1
+            counters.failed_writes += 1
             raise WriteFailed(str(error)) from error
         return length
 
@@ -181,7 +200,7 @@ class Device:
         done = 0
         while done < len(data):
             index = PageIndex((offset + done) >> PAGE_SHIFT)
-            start = (offset + done) & (PAGE_SIZE - 1)
+            start = (offset + done) & _IN_PAGE
             piece = data[done : done + PAGE_SIZE - start]
             if len(piece) == PAGE_SIZE:
                 store.write(index, piece)
@@ -190,6 +209,45 @@ class Device:
                 page[start : start + len(piece)] = piece
                 store.write(index, memoryview(page))
             done += len(piece)
+
+    def discard(self, offset: int, length: int) -> Iterator[None]:
+        """Make the bytes at *offset* zero, in bounded steps, up to the end.
+
+        Whole pages give their memory back and count in notify_free.
+        """
+        end = min(offset + length, self.disksize)
+        first = -(-offset >> PAGE_SHIFT)
+        last = end >> PAGE_SHIFT
+        if first > last:  # within one page
+            self._zero(offset, end)
+            return
+        self._zero(offset, first << PAGE_SHIFT)
+        self._zero(last << PAGE_SHIFT, end)
+        yield from self.store.discard(PageIndex(first), last - first)
+
+    def _zero(self, start: int, end: int) -> None:
+        """Overwrite the bytes of a part of a page, if a page is stored there."""
+        if start < end and not self.store.is_zero(PageIndex(start >> PAGE_SHIFT)):
+            self._write_pages(start, memoryview(bytes(end - start)))
+
+    def seek_data(self, offset: int) -> int:
+        """Return where data is from *offset* on; NoData if there is none."""
+        index = None
+        if 0 <= offset < self.disksize:
+            index = self.store.next_data(offset >> PAGE_SHIFT)
+        if index is None:
+            raise NoData(f"no data from {offset} on")
+        return max(offset, index << PAGE_SHIFT)
+
+    def seek_hole(self, offset: int) -> int:
+        """Return where zeros are from *offset* on; NoData at the end."""
+        if not 0 <= offset < self.disksize:
+            raise NoData(f"the device ends before {offset}")
+        return max(offset, self.store.next_hole(offset >> PAGE_SHIFT) << PAGE_SHIFT)
+
+    def nr_flagged(self, flag: int) -> int:
+        """Return how many slots have *flag*."""
+        return self._store.nr_flagged(flag) if self._store else 0
 
     def mm_stat(self) -> MmStat:
         """Return the use of memory."""

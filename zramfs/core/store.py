@@ -44,6 +44,12 @@ _WORD_BYTES: Final = 8
 _SCAN_SLOTS: Final = 1 << 20
 """Slots looked at in one step of a whole-table scan: about 10 ms."""
 
+_FREES: Final = 1024
+"""Slots emptied in one step of a discard: about 1 ms."""
+
+_NOT_FLAGS: Final = np.uint64((1 << 64) - (1 << PAYLOAD_SHIFT) | SIZE_MASK)
+"""Payload and size: both 0 in an empty slot and in a page of zeros."""
+
 _MOVES: Final = 256
 """Objects moved in one step of a compaction: about 0.5 ms."""
 
@@ -143,17 +149,19 @@ class Store:
         """Begin the high-water mark anew, at what is held now."""
         self._pool.nr_pages_max = self._pool.nr_pages
 
-    def read(self, index: PageIndex) -> bytes:
+    def read(self, index: PageIndex, mark: int = 0) -> bytes:
         """Return the page at *index*; zeros if none is stored.
 
-        CorruptPage if its object does not give one page.
+        Sets the flags *mark* in its slot. CorruptPage if its object does not give
+        one page.
         """
         word = self._words[index]
         if not word:
             return ZERO_PAGE
         self._ac_time[index] = self.now_s
-        if word & ACCESS_CLEARS:
-            self._words[index] = word & ~ACCESS_CLEARS
+        accessed = word & ~ACCESS_CLEARS | mark
+        if accessed != word:
+            self._words[index] = accessed
         if word & SAME:
             return self._same_page(index, word)
         size = word & SIZE_MASK
@@ -245,12 +253,43 @@ class Store:
         if word & HUGE:
             self.huge_pages -= 1
 
-    def discard(self, first: PageIndex, nr_pages: int) -> None:
-        """Empty *nr_pages* slots, counting each in notify_free, stored or not."""
-        for start, words in self._scan(first, first + nr_pages):
-            for index in np.flatnonzero(words).tolist():
-                self.free(PageIndex(start + index))
+    def discard(self, first: PageIndex, nr_pages: int) -> Iterator[None]:
+        """Empty *nr_pages* slots in bounded steps; count all in notify_free."""
         self._counters.notify_free += nr_pages
+        for start, words in self._scan(first, first + nr_pages):
+            for count, index in enumerate(np.flatnonzero(words).tolist(), 1):
+                self.free(PageIndex(start + index))
+                if count % _FREES == 0:
+                    yield
+
+    def is_zero(self, index: PageIndex) -> bool:
+        """Whether the page at *index* is known to be all zeros."""
+        return not self._words[index] & int(_NOT_FLAGS)
+
+    def next_data(self, index: int) -> int | None:
+        """Return the first page from *index* on that is not all zeros, if any."""
+        for start, words in self._scan(index, self.nr_slots):
+            data = np.flatnonzero(words & _NOT_FLAGS)
+            if data.size:
+                return start + int(data[0])
+        return None
+
+    def next_hole(self, index: int) -> int:
+        """Return the first page from *index* on that reads as zeros, or the end."""
+        for start, words in self._scan(index, self.nr_slots):
+            if start > index:
+                break
+            holes = np.flatnonzero(words & _NOT_FLAGS == 0)
+            if holes.size:
+                return start + int(holes[0])
+            index = start + words.size
+        return index
+
+    def nr_flagged(self, flag: int) -> int:
+        """Return how many slots have *flag*."""
+        mask = np.uint64(flag)
+        scan = self._scan(0, self.nr_slots)
+        return sum(int(np.count_nonzero(words & mask)) for _, words in scan)
 
     def _scan(self, start: int, stop: int) -> Iterator[tuple[int, Words]]:
         """Yield the words of the slots in [start, stop), in runs with their start.

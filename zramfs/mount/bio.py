@@ -4,7 +4,7 @@ The only module that awaits between two looks at a slot, and it looks again afte
 every await.
 """
 
-import logging
+import time
 from collections.abc import Iterator
 
 import trio
@@ -12,18 +12,17 @@ import trio
 from zramfs.core.attributes import Attribute
 from zramfs.core.device import Device
 from zramfs.core.lifecycle import State
-from zramfs.errors import ReadFailed
-
-log = logging.getLogger(__name__)
+from zramfs.mount.paths import PathStat
 
 
 class Bio:
     """The asynchronous operations of one device."""
 
-    __slots__ = ("_device", "_pass_lock")
+    __slots__ = ("_device", "_pass_lock", "_stat")
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, stat: PathStat) -> None:
         self._device = device
+        self._stat = stat
         # One pass of long work at a time, as under the kernel's dev_lock.
         self._pass_lock = trio.Lock()
 
@@ -32,18 +31,21 @@ class Bio:
 
         Either reads, or raises Cancelled with nothing read.
         """
-        try:
-            return self._device.read(offset, length)
-        except ReadFailed as error:
-            log.error("read of %d bytes at %d: %s", length, offset, error)  # noqa: TRY400  # the cause is in the message, a traceback says no more
-            raise
+        self._tick()
+        self._stat.bio_reads += 1
+        return self._device.read(offset, length)
 
     async def write(self, offset: int, data: memoryview) -> int:
         """Store *data* at *offset* and return how many bytes: fewer at the end.
 
         Either stores, or raises Cancelled with nothing stored.
         """
+        self._tick()
+        self._stat.bio_writes += 1
         return self._device.write(offset, data)
+
+    def _tick(self) -> None:
+        self._device.tick(int(time.clock_gettime(time.CLOCK_BOOTTIME)))
 
     async def compact(self) -> None:
         """Compact the pool, if there still is one when the turn comes.

@@ -4,8 +4,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Final, Self
 
-DATA_PATHS: Final = ("pyfuse3",)
-"""Who reads /dev/fuse."""
+LANE: Final = "lane"
+DATA_PATHS: Final = (LANE, "pyfuse3")
+"""Who reads /dev/fuse: zramfs itself, or pyfuse3 for it. The first is the default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

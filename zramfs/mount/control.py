@@ -1,14 +1,42 @@
 """The control files under ``zramfs/``: what the kernel's zram does not have."""
 
 import os
-from typing import Final
 
-from zramfs.core.attributes import Attribute
+from zramfs.core.attributes import Attribute, Change
+from zramfs.errors import ModeNotSupported
+from zramfs.mount.paths import Paths, RwPage, parse_rw_page
 
-CONTROL_FILES: Final = (
-    Attribute(
-        name="worker_pid",
-        show=lambda _: f"{os.getpid()}\n",
-        doc="process that serves this mount",
-    ),
-)
+
+def control_files(paths: Paths, *, lane: bool) -> tuple[Attribute, ...]:
+    """Return the rows for a mount whose requests take *paths*.
+
+    Without the *lane* there is but one mode, `RwPage.OFF`.
+    """
+
+    def rw_page(text: str) -> Change:
+        mode = parse_rw_page(text)
+        if mode is not RwPage.OFF and not lane:
+            raise ModeNotSupported(f"{mode.value}: this mount has no synchronous path")
+
+        return lambda _: paths.select(mode)
+
+    return (
+        Attribute(
+            name="rw_page",
+            show=lambda _: paths.show(),
+            parse=rw_page,
+            option="MODE",
+            doc="whether pages in memory are answered synchronously: "
+            "always, no_wb (and are never written back then), off",
+        ),
+        Attribute(
+            name="rw_page_stat",
+            show=paths.show_stat,
+            doc="requests by the path that answered them, one 'name value' a line",
+        ),
+        Attribute(
+            name="worker_pid",
+            show=lambda _: f"{os.getpid()}\n",
+            doc="process that serves this mount",
+        ),
+    )

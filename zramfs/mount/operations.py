@@ -1,12 +1,9 @@
 """FUSE requests, translated: a protocol adapter and nothing else.
 
-The one place where errors become errnos. What nobody expected costs that request
-EIO and leaves a traceback in the log; pyfuse3 would end the mount.
+Handlers raise FUSEError and nothing else: pyfuse3 would end the mount.
 """
 
-import errno
 import functools
-import logging
 import os
 import stat
 import time
@@ -16,11 +13,11 @@ from typing import Final, Never, ParamSpec, Protocol, TypeVar
 import pyfuse3
 
 from zramfs.core.device import Device
-from zramfs.errors import FixedTree, WrongDirection, ZramError
+from zramfs.errors import FixedTree, NotSupported, WrongDirection, ZramError
 from zramfs.mount.files import ATTRIBUTE_SIZE, Files
+from zramfs.mount.replies import errno_of
 from zramfs.mount.tree import SWAPFILE_INODE, Node, Tree
-
-log = logging.getLogger(__name__)
+from zramfs.units import PAGE_SHIFT, PAGE_SIZE
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,13 +37,9 @@ def replies_errno(
     async def translated(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return await handler(*args, **kwargs)
-        except ZramError as error:
-            raise pyfuse3.FUSEError(error.errno) from error
-        except OSError as error:
-            raise pyfuse3.FUSEError(error.errno or errno.EIO) from error
         except Exception as error:
-            log.exception("%s failed", handler.__name__)
-            raise pyfuse3.FUSEError(errno.EIO) from error
+            number = errno_of(error, handler.__name__)
+            raise pyfuse3.FUSEError(number) from error
 
     return translated
 
@@ -70,16 +63,15 @@ def _refusing(error: ZramError) -> _Refusal:
 
 
 class Operations(pyfuse3.Operations):
-    """The requests that a mount answers; the others get libfuse's ENOSYS.
-
-    statfs is one of those on purpose: were it answered, the loop device would offer
-    discard, and with pyfuse3 alone a discard never arrives.
-    """
+    """The requests that a mount answers; the others get libfuse's ENOSYS."""
 
     supports_dot_lookup = False
 
-    def __init__(self, device: Device, tree: Tree, files: Files) -> None:
+    def __init__(
+        self, device: Device, tree: Tree, files: Files, *, discards: bool
+    ) -> None:
         super().__init__()
+        self._discards = discards
         self._device = device
         self._tree = tree
         self._files = files
@@ -134,6 +126,23 @@ class Operations(pyfuse3.Operations):
         if mode or fields.update_uid or fields.update_gid:
             raise FixedTree("owners and modes are fixed")
         return entry
+
+    @replies_errno
+    async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
+        """Describe the filesystem, if discards arrive.
+
+        The loop device offers discard to whoever answers statfs, and with pyfuse3
+        alone none ever arrives: it would report success and free nothing.
+        """
+        if not self._discards:
+            raise NotSupported("statfs, because discards do not arrive")
+        data = pyfuse3.StatvfsData()
+        data.f_bsize = data.f_frsize = PAGE_SIZE
+        data.f_blocks = self._device.disksize >> PAGE_SHIFT
+        stored = self._device.mm_stat().orig_data_size >> PAGE_SHIFT
+        data.f_bfree = data.f_bavail = data.f_blocks - stored
+        data.f_namemax = 255
+        return data
 
     @replies_errno
     async def opendir(

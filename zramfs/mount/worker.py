@@ -19,20 +19,15 @@ from typing import Final
 import pyfuse3
 import trio
 
-from zramfs.core.attributes import ATTRIBUTES
+from zramfs.core.attributes import ATTRIBUTES, Attribute
 from zramfs.core.device import Device
 from zramfs.errors import MountRefused, ZramError, sentence
 from zramfs.memory import MemFile
 from zramfs.mount import loops, session
-from zramfs.mount.bio import Bio
 from zramfs.mount.config import Config
-from zramfs.mount.control import CONTROL_FILES
-from zramfs.mount.files import Files
 from zramfs.mount.hardening import harden
 from zramfs.mount.notify import notify
-from zramfs.mount.operations import Operations
-from zramfs.mount.tree import Tree
-from zramfs.mount.upkeep import keep_compact
+from zramfs.mount.server import Server, open_server, store_settings
 
 log = logging.getLogger("zramfs")
 
@@ -70,10 +65,12 @@ def make_device(settings: dict[str, str]) -> Device:
     The kernel wants disksize last too: it freezes most of the others.
     """
     device = Device(MemFile())
-    for row in sorted(ATTRIBUTES.values(), key=lambda row: row.initialises):
-        if row.name in settings:
-            row.store(device, settings[row.name])
+    store_settings(device, sorted(ATTRIBUTES.values(), key=_initialises), settings)
     return device
+
+
+def _initialises(row: Attribute) -> bool:
+    return row.initialises
 
 
 def run(config: Config) -> None:
@@ -86,27 +83,21 @@ def run(config: Config) -> None:
             if measure.refusal:
                 log.warning("%s", measure)
         device = make_device(config.settings)
-        tree = Tree(ATTRIBUTES.values(), CONTROL_FILES)
-        bio = Bio(device)
-        operations = Operations(device, tree, Files(device, tree, bio))
         connection = session.connect(mountpoint)
         stack.callback(session.disconnect, mountpoint, connection)
-        # libfuse closes what it is given.
-        pyfuse3.init(operations, f"/dev/fd/{os.dup(connection)}", set())
-        stack.callback(pyfuse3.close, unmount=False)
-        trio.run(_serve, mountpoint, config, device, bio)
+        server = open_server(stack, device, connection, config)
+        trio.run(_serve, mountpoint, config, server)
 
 
-async def _serve(mountpoint: Path, config: Config, device: Device, bio: Bio) -> None:
+async def _serve(mountpoint: Path, config: Config, server: Server) -> None:
     """Serve until unmounted or told to end.
 
     Cancelled only from within, when serving has ended.
     """
     async with trio.open_nursery() as nursery:
         await nursery.start(_end_on_signal, mountpoint)
-        nursery.start_soon(keep_compact, device, bio)
         _tell_ready(config)
-        await pyfuse3.main()
+        await server.serve()
         nursery.cancel_scope.cancel()
 
 

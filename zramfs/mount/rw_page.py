@@ -1,0 +1,359 @@
+"""The lane: requests answered where they are read, without a task.
+
+What ``rw_page`` was to a block device. The lane reads /dev/fuse; a READ, WRITE,
+FALLOCATE or LSEEK of the swapfile that the core can answer at once is answered in
+place. A READ or WRITE that it declines becomes a bio task which answers by itself.
+Everything else goes, as it came, to libfuse behind a socketpair that it takes for
+/dev/fuse, and what libfuse answers is copied back.
+
+              +--> core, answered here
+    /dev/fuse +--> bio task ---------------------> /dev/fuse
+              +--> socketpair --> pyfuse3 --> socketpair --> /dev/fuse
+
+Requests are taken in bursts: as long as there are any, and for a moment longer,
+because waking from epoll costs several times what a request does. Between two
+bursts the other tasks run.
+"""
+
+import errno
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Coroutine, Iterator
+from typing import Final
+
+import trio
+
+from zramfs.core.device import Device
+from zramfs.errors import InvalidValue, ModeNotSupported
+from zramfs.mount import wire
+from zramfs.mount.bio import Bio, run_steps
+from zramfs.mount.files import ATTRIBUTE_SIZE
+from zramfs.mount.paths import Paths
+from zramfs.mount.replies import errno_of
+from zramfs.mount.tree import SWAPFILE_INODE
+from zramfs.mount.wire import (
+    FUSE_READ,
+    FUSE_WRITE,
+    OUT_HEADER_SIZE,
+    READ_IN_END,
+    WRITE_IN_END,
+    WRITE_OUT_SIZE,
+    pack_out_header,
+    pack_write_out,
+    unpack_request,
+)
+from zramfs.units import PAGE_SIZE
+
+_BUFFER_SIZE: Final = (1 << 20) + PAGE_SIZE
+"""max_write and the headers; read(2) of /dev/fuse refuses less."""
+
+_REPLY_SIZE: Final = 1 << 20
+"""The largest reply of libfuse's that is copied."""
+
+_BURST: Final = 64
+"""Requests served before other tasks run: about 0.5 ms of 4 KiB requests."""
+
+_SPIN_NS: Final = 50_000
+"""How long the lane polls for the next request when it has just served one.
+
+Sleeping and waking through epoll and trio takes about 30 us, a client answering a
+reply with its next request 10 to 40.
+"""
+
+_SMALL_DISCARD: Final = 1 << 20
+"""Bytes that are discarded in place; more becomes a task that takes its time."""
+
+_MAX_BACKGROUND: Final = 128
+"""Asynchronous requests in flight, as many as a loop device sends; FUSE has 12."""
+
+_CONGESTION_THRESHOLD: Final = 96
+
+_CONTROL_WRITE_END: Final = WRITE_IN_END + ATTRIBUTE_SIZE
+
+_FREEING_MODES: Final = frozenset(
+    {wire.FALLOC_FL_PUNCH_HOLE, wire.FALLOC_FL_ZERO_RANGE}
+)
+
+_GONE: Final = frozenset({errno.ENOENT, errno.ENODEV, errno.ECONNABORTED})
+"""Errors of writing a reply whose request, or whose mount, is gone."""
+
+
+class Lane:
+    """The reader of one FUSE connection.
+
+    *connection* is /dev/fuse, *libfuse* our end of the socketpair; both must not
+    block.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        bio: Bio,
+        paths: Paths,
+        connection: int,
+        libfuse: socket.socket,
+    ) -> None:
+        self._device = device
+        self._bio = bio
+        self._paths = paths
+        self._connection = connection
+        self._libfuse = libfuse
+        self._buffer = bytearray(_BUFFER_SIZE)
+        self._view = memoryview(self._buffer)
+        self._tasks: trio.Nursery | None = None
+        # Bio tasks that have not answered yet.
+        self._nr_tasks = 0
+        # Requests that libfuse has and has not answered yet.
+        self._nr_relayed = 0
+        # Requests for libfuse that its socket has no room for.
+        self._backlog: deque[bytes] = deque()
+        # The INIT request, whose answer is completed on its way.
+        self._init_unique: int | None = None
+        # Until when to poll for the next request, in ns; 0 while there is work.
+        self._spin_end = 0
+        self._ended = False
+
+    async def serve(self) -> None:
+        """Serve until the filesystem is unmounted.
+
+        Either serves to the end, or raises Cancelled between two requests.
+        """
+        async with trio.open_nursery() as self._tasks:
+            self._tasks.start_soon(self._copy_replies)
+            while True:
+                nr_served = self._burst()
+                if self._ended:
+                    break
+                if nr_served:
+                    await trio.lowlevel.checkpoint()
+                else:
+                    await trio.lowlevel.wait_readable(self._connection)
+            self._tasks.cancel_scope.cancel()
+
+    def _burst(self) -> int:
+        """Serve what there is, and what comes within a moment; return how many."""
+        readv, connection, buffers = os.readv, self._connection, (self._buffer,)
+        self._device.tick(int(time.clock_gettime(time.CLOCK_BOOTTIME)))
+        nr_served = 0
+        while nr_served < _BURST:
+            try:
+                length = readv(connection, buffers)
+            except BlockingIOError:
+                if nr_served and self._spin():
+                    continue
+                break
+            except OSError as error:
+                if self._is_end(error):
+                    break
+                continue
+            if self._spin_end:
+                self._spin_end = 0
+                self._paths.stat.spins_paid += 1
+            self._serve_one(length)
+            nr_served += 1
+        self._spin_end = 0
+        return nr_served
+
+    def _spin(self) -> bool:
+        """Whether to look for a request once more before letting others run."""
+        if self._nr_tasks or self._nr_relayed:
+            return False
+        now = time.perf_counter_ns()
+        if self._spin_end:
+            return now < self._spin_end
+        self._spin_end = now + _SPIN_NS
+        self._paths.stat.spins += 1
+        return True
+
+    def _is_end(self, error: OSError) -> bool:
+        """Whether reading failed because the mount is gone, not just a request."""
+        if error.errno in (errno.ENOENT, errno.EINTR):
+            return False
+        self._ended = error.errno == errno.ENODEV
+        if not self._ended:
+            raise error
+        return True
+
+    def _serve_one(self, length: int) -> None:
+        """Answer the request in the buffer, or see to it that it is answered."""
+        _, opcode, unique, nodeid, _, offset, size = unpack_request(self._buffer)
+        try:
+            if nodeid != SWAPFILE_INODE:
+                self._relay(opcode, unique, length)
+            elif opcode == FUSE_READ:
+                self._read(unique, offset, size, length)
+            elif opcode == FUSE_WRITE:
+                self._write(unique, offset, size, length)
+            elif opcode == wire.FUSE_FALLOCATE:
+                self._fallocate(unique, length)
+            elif opcode == wire.FUSE_LSEEK:
+                self._lseek(unique, length)
+            else:
+                self._relay(opcode, unique, length)
+        except Exception as error:  # noqa: BLE001  # it costs this request only
+            self._refuse(unique, error, opcode)
+
+    def _read(self, unique: int, offset: int, size: int, length: int) -> None:
+        if length < READ_IN_END:
+            raise InvalidValue(f"a READ of {length} bytes")
+        paths = self._paths
+        if not paths.is_synchronous:
+            paths.stat.declined_reads += 1
+            self._start(unique, FUSE_READ, self._bio_read(unique, offset, size))
+            return
+        data = self._device.read(offset, size, paths.mark)
+        paths.stat.lane_reads += 1
+        self._reply(pack_out_header(OUT_HEADER_SIZE + len(data), 0, unique), data)
+
+    def _write(self, unique: int, offset: int, size: int, length: int) -> None:
+        end = WRITE_IN_END + size
+        if length < end:
+            raise InvalidValue(f"a WRITE of {size} bytes in {length}")
+        data = self._view[WRITE_IN_END:end]
+        paths = self._paths
+        if not paths.is_synchronous:
+            paths.stat.declined_writes += 1
+            # The buffer is used again before the task runs.
+            task = self._bio_write(unique, offset, memoryview(data.tobytes()))
+            self._start(unique, FUSE_WRITE, task)
+            return
+        written = self._device.write(offset, data)
+        paths.stat.lane_writes += 1
+        self._reply(pack_write_out(WRITE_OUT_SIZE, 0, unique, written, 0))
+
+    def _fallocate(self, unique: int, length: int) -> None:
+        if length < wire.FALLOCATE_END:
+            raise InvalidValue(f"a FALLOCATE of {length} bytes")
+        _, offset, size, mode = wire.FALLOCATE.unpack_from(
+            self._buffer, wire.IN_HEADER_SIZE
+        )
+        if mode & ~wire.FALLOC_FL_KEEP_SIZE not in _FREEING_MODES:
+            raise ModeNotSupported(f"fallocate mode {mode:#x}")
+        self._paths.stat.discards += 1
+        steps = self._device.discard(offset, size)
+        if size > _SMALL_DISCARD:
+            self._start(unique, wire.FUSE_FALLOCATE, self._discard(unique, steps))
+            return
+        for _ in steps:
+            pass
+        self._reply(pack_out_header(OUT_HEADER_SIZE, 0, unique))
+
+    def _lseek(self, unique: int, length: int) -> None:
+        if length < wire.LSEEK_END:
+            raise InvalidValue(f"an LSEEK of {length} bytes")
+        _, offset, whence = wire.LSEEK.unpack_from(self._buffer, wire.IN_HEADER_SIZE)
+        if whence == os.SEEK_DATA:
+            found = self._device.seek_data(offset)
+        elif whence == os.SEEK_HOLE:
+            found = self._device.seek_hole(offset)
+        else:
+            raise InvalidValue(f"lseek whence {whence}")
+        self._reply(wire.LSEEK_OUT.pack(wire.LSEEK_OUT.size, 0, unique, found))
+
+    def _start(
+        self, unique: int, opcode: int, answer: Coroutine[object, object, None]
+    ) -> None:
+        """Start a bio task that answers the request by itself."""
+        # invariant: requests are served within serve() only.
+        assert self._tasks, "serving outside serve()"
+        self._nr_tasks += 1
+        self._tasks.start_soon(self._run_task, unique, opcode, answer)
+
+    async def _run_task(
+        self, unique: int, opcode: int, answer: Coroutine[object, object, None]
+    ) -> None:
+        """Await *answer*; whatever it raises is the answer then.
+
+        Either answers, or raises Cancelled when the mount has ended.
+        """
+        try:
+            await answer
+        except Exception as error:  # noqa: BLE001  # it costs this request only
+            self._refuse(unique, error, opcode)
+        finally:
+            self._nr_tasks -= 1
+
+    async def _bio_read(self, unique: int, offset: int, size: int) -> None:
+        """Answer a READ; either does, or raises Cancelled with nothing changed."""
+        data = await self._bio.read(offset, size)
+        self._reply(pack_out_header(OUT_HEADER_SIZE + len(data), 0, unique), data)
+
+    async def _bio_write(self, unique: int, offset: int, data: memoryview) -> None:
+        """Answer a WRITE; either does, or raises Cancelled with nothing stored."""
+        written = await self._bio.write(offset, data)
+        self._reply(pack_write_out(WRITE_OUT_SIZE, 0, unique, written, 0))
+
+    async def _discard(self, unique: int, steps: Iterator[None]) -> None:
+        """Answer a FALLOCATE; or raise Cancelled with some of the pages freed."""
+        await run_steps(steps)
+        self._reply(pack_out_header(OUT_HEADER_SIZE, 0, unique))
+
+    def _refuse(self, unique: int, error: Exception, opcode: int) -> None:
+        number = errno_of(error, f"FUSE request {opcode}")
+        self._reply(pack_out_header(OUT_HEADER_SIZE, -number, unique))
+
+    def _reply(self, *parts: bytes) -> None:
+        try:
+            os.writev(self._connection, parts)
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+
+    def _relay(self, opcode: int, unique: int, length: int) -> None:
+        """Hand the request in the buffer to libfuse."""
+        if opcode == wire.FUSE_INTERRUPT:
+            return  # whatever it means is answered soon, or must not be cut short
+        if opcode == wire.FUSE_INIT:
+            self._init_unique = unique
+        if opcode == FUSE_WRITE and length > _CONTROL_WRITE_END:
+            # A control file takes no more; a socket may not carry it.
+            length = _CONTROL_WRITE_END
+            wire.U32.pack_into(self._buffer, 0, length)
+            wire.U32.pack_into(self._buffer, wire.WRITE_IN_SIZE, ATTRIBUTE_SIZE)
+        if opcode not in wire.NO_REPLY:
+            self._nr_relayed += 1
+        self._backlog.append(self._view[:length].tobytes())
+        self._send_backlog()
+
+    def _send_backlog(self) -> None:
+        """Send libfuse what its socket has room for."""
+        while self._backlog:
+            try:
+                self._libfuse.send(self._backlog[0])
+            except BlockingIOError:
+                return
+            self._backlog.popleft()
+
+    async def _copy_replies(self) -> None:
+        """Copy what libfuse answers to the kernel.
+
+        Either copies for ever, or raises Cancelled between two replies.
+        """
+        while True:
+            await trio.lowlevel.wait_readable(self._libfuse)
+            try:
+                reply = bytearray(self._libfuse.recv(_REPLY_SIZE))
+            except BlockingIOError:
+                continue
+            if not reply:
+                return  # libfuse has closed its end
+            _, _, unique = wire.OUT_HEADER.unpack_from(reply)
+            if unique:  # 0 is a notification, not an answer
+                self._nr_relayed -= 1
+            if unique == self._init_unique:
+                self._init_unique = None
+                self._complete_init(reply)
+            self._reply(bytes(reply))
+            self._send_backlog()
+
+    def _complete_init(self, reply: bytearray) -> None:
+        """Ask for as many asynchronous requests in flight as pay."""
+        if len(reply) >= wire.INIT_OUT_BACKGROUND + wire.BACKGROUND.size:
+            wire.BACKGROUND.pack_into(
+                reply,
+                wire.INIT_OUT_BACKGROUND,
+                _MAX_BACKGROUND,
+                _CONGESTION_THRESHOLD,
+            )

@@ -1,0 +1,98 @@
+"""All that serves one connection: a lane, libfuse, and the upkeep of the device."""
+
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final
+
+import pyfuse3
+import trio
+
+from zramfs.core.attributes import ATTRIBUTES, Attribute
+from zramfs.core.device import Device
+from zramfs.mount.bio import Bio
+from zramfs.mount.config import LANE, Config
+from zramfs.mount.control import control_files
+from zramfs.mount.files import Files
+from zramfs.mount.operations import Operations
+from zramfs.mount.paths import Paths, RwPage
+from zramfs.mount.rw_page import Lane
+from zramfs.mount.tree import Tree
+from zramfs.mount.upkeep import keep_compact
+
+_MAX_TASKS: Final = 20
+"""Requests that pyfuse3 works on at a time. Behind the lane its replies wait in a
+socket until they are copied, and this many of the largest fit in there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """What serves a connection; libfuse is one for each process."""
+
+    device: Device
+    bio: Bio
+    lane: Lane | None
+    """None where pyfuse3 reads the connection itself."""
+
+    async def serve(self) -> None:
+        """Serve until the filesystem is unmounted or `pyfuse3.terminate` is called.
+
+        Either serves to the end, or raises Cancelled between two requests.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keep_compact, self.device, self.bio)
+            if self.lane:
+                nursery.start_soon(_serve_lane, self.lane)
+            await pyfuse3.main(max_tasks=_MAX_TASKS)
+            nursery.cancel_scope.cancel()
+
+
+async def _serve_lane(lane: Lane) -> None:
+    """Serve, and end libfuse when the filesystem is unmounted.
+
+    Either serves to the end, or raises Cancelled between two requests.
+    """
+    await lane.serve()
+    pyfuse3.terminate()
+
+
+def store_settings(
+    device: Device, rows: Iterable[Attribute], settings: Mapping[str, str]
+) -> None:
+    """Store those of *rows* that *settings* have a value for, as an echo would."""
+    for row in rows:
+        if row.name in settings:
+            row.store(device, settings[row.name])
+
+
+def open_server(
+    stack: ExitStack, device: Device, connection: int, config: Config
+) -> Server:
+    """Make libfuse ready, behind a lane or with *connection* to itself.
+
+    What must be closed at the end is left to *stack*.
+    """
+    with_lane = config.data_path == LANE
+    paths = Paths(RwPage.ALWAYS if with_lane else RwPage.OFF)
+    bio = Bio(device, paths.stat)
+    own = control_files(paths, lane=with_lane)
+    store_settings(device, own, config.settings)
+    tree = Tree(ATTRIBUTES.values(), own)
+    files = Files(device, tree, bio)
+    operations = Operations(device, tree, files, discards=with_lane)
+    lane = None
+    if with_lane:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        stack.callback(ours.close)
+        for fd in (ours.fileno(), connection):
+            os.set_blocking(fd, False)
+        lane = Lane(device, bio, paths, connection, ours)
+        libfuse = theirs.detach()
+    else:
+        libfuse = os.dup(connection)
+    # libfuse closes what it is given.
+    pyfuse3.init(operations, f"/dev/fd/{libfuse}", set())
+    stack.callback(pyfuse3.close, unmount=False)
+    return Server(device=device, bio=bio, lane=lane)

@@ -1,0 +1,62 @@
+"""The FUSE structures that the lane reads and writes, as the kernel lays them out.
+
+Names and layouts are those of ``include/uapi/linux/fuse.h`` (protocol 7.45),
+little endian. Nothing here raises: what came over the wire is only described, and
+the caller decides.
+"""
+
+from struct import Struct
+from typing import Final
+
+# enum fuse_opcode
+FUSE_READ: Final = 15
+FUSE_WRITE: Final = 16
+FUSE_INIT: Final = 26
+FUSE_INTERRUPT: Final = 36
+FUSE_FALLOCATE: Final = 43
+FUSE_LSEEK: Final = 46
+
+NO_REPLY: Final = frozenset({2, 42})
+"""FUSE_FORGET and FUSE_BATCH_FORGET: requests that nobody answers."""
+
+REQUEST: Final = Struct("<IIQQ16xQQI")
+"""struct fuse_in_header (len opcode unique nodeid, and what we do not need), then
+the fields with which fuse_read_in and fuse_write_in both begin: fh offset size."""
+
+IN_HEADER_SIZE: Final = 40
+READ_IN_END: Final = IN_HEADER_SIZE + 40
+WRITE_IN_END: Final = IN_HEADER_SIZE + 40
+WRITE_IN_SIZE: Final = IN_HEADER_SIZE + 16
+"""Where fuse_write_in has its size."""
+
+FALLOCATE: Final = Struct("<QQQI")
+"""struct fuse_fallocate_in: fh offset length mode (and padding)."""
+FALLOCATE_END: Final = IN_HEADER_SIZE + 32
+
+LSEEK: Final = Struct("<QQI")
+"""struct fuse_lseek_in: fh offset whence (and padding)."""
+LSEEK_END: Final = IN_HEADER_SIZE + 24
+
+OUT_HEADER: Final = Struct("<IiQ")
+"""struct fuse_out_header: len error unique."""
+OUT_HEADER_SIZE: Final = OUT_HEADER.size
+
+WRITE_OUT: Final = Struct("<IiQII")
+"""OUT_HEADER and struct fuse_write_out: size padding."""
+WRITE_OUT_SIZE: Final = WRITE_OUT.size
+LSEEK_OUT: Final = Struct("<IiQQ")
+"""OUT_HEADER and struct fuse_lseek_out: offset."""
+
+U32: Final = Struct("<I")
+BACKGROUND: Final = Struct("<HH")
+INIT_OUT_BACKGROUND: Final = OUT_HEADER_SIZE + 16
+"""Where fuse_init_out has max_background and congestion_threshold."""
+
+FALLOC_FL_KEEP_SIZE: Final = 1  # linux/falloc.h
+FALLOC_FL_PUNCH_HOLE: Final = 2
+FALLOC_FL_ZERO_RANGE: Final = 16
+
+# What every request of the swapfile calls, bound once: 30 ns each.
+unpack_request: Final = REQUEST.unpack_from
+pack_out_header: Final = OUT_HEADER.pack
+pack_write_out: Final = WRITE_OUT.pack
