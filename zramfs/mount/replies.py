@@ -1,11 +1,25 @@
-"""What an error becomes on the wire: the one place where errors turn into errnos."""
+"""Answers on the wire; the one place where errors turn into errnos."""
 
 import errno
 import logging
+import os
+from typing import Final
 
 from zramfs.errors import ReadFailed, ZramError
 
 log = logging.getLogger(__name__)
+
+_GONE: Final = frozenset({errno.ENOENT, errno.ENODEV, errno.ECONNABORTED})
+"""Errors of writing a reply whose request, or whose mount, is gone."""
+
+
+def reply(connection: int, *parts: bytes) -> None:
+    """Write an answer to /dev/fuse, if there still is somebody to hear it."""
+    try:
+        os.writev(connection, parts)
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
 
 
 def errno_of(error: Exception, request: str) -> int:

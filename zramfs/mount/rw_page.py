@@ -17,9 +17,7 @@ bursts the other tasks run.
 
 import errno
 import os
-import socket
 import time
-from collections import deque
 from collections.abc import Coroutine, Iterator
 from typing import Final
 
@@ -29,9 +27,9 @@ from zramfs.core.device import Device
 from zramfs.errors import InvalidValue, ModeNotSupported
 from zramfs.mount import wire
 from zramfs.mount.bio import Bio, run_steps
-from zramfs.mount.files import ATTRIBUTE_SIZE
 from zramfs.mount.paths import Paths
-from zramfs.mount.replies import errno_of
+from zramfs.mount.relay import Relay
+from zramfs.mount.replies import errno_of, reply
 from zramfs.mount.tree import SWAPFILE_INODE
 from zramfs.mount.wire import (
     FUSE_READ,
@@ -49,9 +47,6 @@ from zramfs.units import PAGE_SIZE
 _BUFFER_SIZE: Final = (1 << 20) + PAGE_SIZE
 """max_write and the headers; read(2) of /dev/fuse refuses less."""
 
-_REPLY_SIZE: Final = 1 << 20
-"""The largest reply of libfuse's that is copied."""
-
 _BURST: Final = 64
 """Requests served before other tasks run: about 0.5 ms of 4 KiB requests."""
 
@@ -65,52 +60,30 @@ reply with its next request 10 to 40.
 _SMALL_DISCARD: Final = 1 << 20
 """Bytes that are discarded in place; more becomes a task that takes its time."""
 
-_MAX_BACKGROUND: Final = 128
-"""Asynchronous requests in flight, as many as a loop device sends; FUSE has 12."""
-
-_CONGESTION_THRESHOLD: Final = 96
-
-_CONTROL_WRITE_END: Final = WRITE_IN_END + ATTRIBUTE_SIZE
-
 _FREEING_MODES: Final = frozenset(
     {wire.FALLOC_FL_PUNCH_HOLE, wire.FALLOC_FL_ZERO_RANGE}
 )
-
-_GONE: Final = frozenset({errno.ENOENT, errno.ENODEV, errno.ECONNABORTED})
-"""Errors of writing a reply whose request, or whose mount, is gone."""
 
 
 class Lane:
     """The reader of one FUSE connection.
 
-    *connection* is /dev/fuse, *libfuse* our end of the socketpair; both must not
-    block.
+    *connection* is /dev/fuse, and must not block; *relay* leads to libfuse.
     """
 
     def __init__(
-        self,
-        device: Device,
-        bio: Bio,
-        paths: Paths,
-        connection: int,
-        libfuse: socket.socket,
+        self, device: Device, bio: Bio, paths: Paths, connection: int, relay: Relay
     ) -> None:
         self._device = device
         self._bio = bio
         self._paths = paths
         self._connection = connection
-        self._libfuse = libfuse
+        self._relay = relay
         self._buffer = bytearray(_BUFFER_SIZE)
         self._view = memoryview(self._buffer)
         self._tasks: trio.Nursery | None = None
         # Bio tasks that have not answered yet.
         self._nr_tasks = 0
-        # Requests that libfuse has and has not answered yet.
-        self._nr_relayed = 0
-        # Requests for libfuse that its socket has no room for.
-        self._backlog: deque[bytes] = deque()
-        # The INIT request, whose answer is completed on its way.
-        self._init_unique: int | None = None
         # Until when to poll for the next request, in ns; 0 while there is work.
         self._spin_end = 0
         self._ended = False
@@ -121,7 +94,7 @@ class Lane:
         Either serves to the end, or raises Cancelled between two requests.
         """
         async with trio.open_nursery() as self._tasks:
-            self._tasks.start_soon(self._copy_replies)
+            self._tasks.start_soon(self._relay.copy_replies)
             while True:
                 nr_served = self._burst()
                 if self._ended:
@@ -158,7 +131,7 @@ class Lane:
 
     def _spin(self) -> bool:
         """Whether to look for a request once more before letting others run."""
-        if self._nr_tasks or self._nr_relayed:
+        if self._nr_tasks or self._relay.nr_unanswered:
             return False
         now = time.perf_counter_ns()
         if self._spin_end:
@@ -181,7 +154,7 @@ class Lane:
         _, opcode, unique, nodeid, _, offset, size = unpack_request(self._buffer)
         try:
             if nodeid != SWAPFILE_INODE:
-                self._relay(opcode, unique, length)
+                self._relay.send(opcode, unique, self._view[:length])
             elif opcode == FUSE_READ:
                 self._read(unique, offset, size, length)
             elif opcode == FUSE_WRITE:
@@ -191,7 +164,7 @@ class Lane:
             elif opcode == wire.FUSE_LSEEK:
                 self._lseek(unique, length)
             else:
-                self._relay(opcode, unique, length)
+                self._relay.send(opcode, unique, self._view[:length])
         except Exception as error:  # noqa: BLE001  # it costs this request only
             self._refuse(unique, error, opcode)
 
@@ -295,65 +268,4 @@ class Lane:
         self._reply(pack_out_header(OUT_HEADER_SIZE, -number, unique))
 
     def _reply(self, *parts: bytes) -> None:
-        try:
-            os.writev(self._connection, parts)
-        except OSError as error:
-            if error.errno not in _GONE:
-                raise
-
-    def _relay(self, opcode: int, unique: int, length: int) -> None:
-        """Hand the request in the buffer to libfuse."""
-        if opcode == wire.FUSE_INTERRUPT:
-            return  # whatever it means is answered soon, or must not be cut short
-        if opcode == wire.FUSE_INIT:
-            self._init_unique = unique
-        if opcode == FUSE_WRITE and length > _CONTROL_WRITE_END:
-            # A control file takes no more; a socket may not carry it.
-            length = _CONTROL_WRITE_END
-            wire.U32.pack_into(self._buffer, 0, length)
-            wire.U32.pack_into(self._buffer, wire.WRITE_IN_SIZE, ATTRIBUTE_SIZE)
-        if opcode not in wire.NO_REPLY:
-            self._nr_relayed += 1
-        self._backlog.append(self._view[:length].tobytes())
-        self._send_backlog()
-
-    def _send_backlog(self) -> None:
-        """Send libfuse what its socket has room for."""
-        while self._backlog:
-            try:
-                self._libfuse.send(self._backlog[0])
-            except BlockingIOError:
-                return
-            self._backlog.popleft()
-
-    async def _copy_replies(self) -> None:
-        """Copy what libfuse answers to the kernel.
-
-        Either copies for ever, or raises Cancelled between two replies.
-        """
-        while True:
-            await trio.lowlevel.wait_readable(self._libfuse)
-            try:
-                reply = bytearray(self._libfuse.recv(_REPLY_SIZE))
-            except BlockingIOError:
-                continue
-            if not reply:
-                return  # libfuse has closed its end
-            _, _, unique = wire.OUT_HEADER.unpack_from(reply)
-            if unique:  # 0 is a notification, not an answer
-                self._nr_relayed -= 1
-            if unique == self._init_unique:
-                self._init_unique = None
-                self._complete_init(reply)
-            self._reply(bytes(reply))
-            self._send_backlog()
-
-    def _complete_init(self, reply: bytearray) -> None:
-        """Ask for as many asynchronous requests in flight as pay."""
-        if len(reply) >= wire.INIT_OUT_BACKGROUND + wire.BACKGROUND.size:
-            wire.BACKGROUND.pack_into(
-                reply,
-                wire.INIT_OUT_BACKGROUND,
-                _MAX_BACKGROUND,
-                _CONGESTION_THRESHOLD,
-            )
+        reply(self._connection, *parts)

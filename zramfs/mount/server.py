@@ -18,6 +18,7 @@ from zramfs.mount.control import control_files
 from zramfs.mount.files import Files
 from zramfs.mount.operations import Operations
 from zramfs.mount.paths import Paths, RwPage
+from zramfs.mount.relay import Relay
 from zramfs.mount.rw_page import Lane
 from zramfs.mount.tree import Tree
 from zramfs.mount.upkeep import keep_compact
@@ -88,7 +89,7 @@ def open_server(
         stack.callback(ours.close)
         for fd in (ours.fileno(), connection):
             os.set_blocking(fd, False)
-        lane = Lane(device, bio, paths, connection, ours)
+        lane = Lane(device, bio, paths, connection, Relay(connection, ours))
         libfuse = theirs.detach()
     else:
         libfuse = os.dup(connection)

@@ -1,0 +1,98 @@
+"""Between the lane and libfuse: requests over, replies back.
+
+libfuse has one end of a SOCK_SEQPACKET pair and takes it for /dev/fuse. What is
+sent there is a request as it came, with two exceptions: a WRITE to a control file is
+cut to what such a file takes, and an INTERRUPT is dropped. What comes back is copied
+to /dev/fuse as it is, but for the answer to INIT.
+"""
+
+import socket
+from collections import deque
+from typing import Final
+
+import trio
+
+from zramfs.mount import wire
+from zramfs.mount.files import ATTRIBUTE_SIZE
+from zramfs.mount.replies import reply
+
+_REPLY_SIZE: Final = 1 << 20
+"""The largest reply of libfuse's that is copied."""
+
+_CONTROL_WRITE_END: Final = wire.WRITE_IN_END + ATTRIBUTE_SIZE
+
+_MAX_BACKGROUND: Final = 128
+"""Asynchronous requests in flight, as many as a loop device sends; FUSE has 12."""
+
+_CONGESTION_THRESHOLD: Final = 96
+
+
+class Relay:
+    """The way to libfuse and back: *libfuse* is our end, and must not block."""
+
+    __slots__ = ("_backlog", "_connection", "_init_unique", "_libfuse", "nr_unanswered")
+
+    def __init__(self, connection: int, libfuse: socket.socket) -> None:
+        self._connection = connection
+        self._libfuse = libfuse
+        # Requests that the socket has no room for.
+        self._backlog: deque[bytes] = deque()
+        # The INIT request, whose answer is completed on its way.
+        self._init_unique: int | None = None
+        self.nr_unanswered = 0
+        """Requests that libfuse has not answered yet."""
+
+    def send(self, opcode: int, unique: int, request: memoryview) -> None:
+        """Hand *request* to libfuse; it is copied."""
+        if opcode == wire.FUSE_INTERRUPT:
+            return  # whatever it means is answered soon, or must not be cut short
+        if opcode == wire.FUSE_INIT:
+            self._init_unique = unique
+        if opcode == wire.FUSE_WRITE and len(request) > _CONTROL_WRITE_END:
+            # A control file takes no more; a socket may not carry it.
+            request = request[:_CONTROL_WRITE_END]
+            wire.U32.pack_into(request, 0, _CONTROL_WRITE_END)
+            wire.U32.pack_into(request, wire.WRITE_IN_SIZE, ATTRIBUTE_SIZE)
+        if opcode not in wire.NO_REPLY:
+            self.nr_unanswered += 1
+        self._backlog.append(request.tobytes())
+        self._send_backlog()
+
+    def _send_backlog(self) -> None:
+        """Send what the socket has room for."""
+        while self._backlog:
+            try:
+                self._libfuse.send(self._backlog[0])
+            except BlockingIOError:
+                return
+            self._backlog.popleft()
+
+    async def copy_replies(self) -> None:
+        """Copy what libfuse answers to the kernel until libfuse closes its end.
+
+        Either copies on, or raises Cancelled between two replies.
+        """
+        while True:
+            await trio.lowlevel.wait_readable(self._libfuse)
+            try:
+                message = bytearray(self._libfuse.recv(_REPLY_SIZE))
+            except BlockingIOError:
+                continue
+            if not message:
+                return
+            _, _, unique = wire.OUT_HEADER.unpack_from(message)
+            if unique:  # 0 is a notification, not an answer
+                self.nr_unanswered -= 1
+            if unique == self._init_unique:
+                self._init_unique = None
+                _complete_init(message)
+            reply(self._connection, bytes(message))
+            self._send_backlog()
+
+
+def _complete_init(message: bytearray) -> None:
+    """Ask for as many asynchronous requests in flight as pay."""
+    if len(message) >= wire.INIT_OUT_BACKGROUND + wire.BACKGROUND.size:
+        wire.BACKGROUND.pack_into(
+            message, wire.INIT_OUT_BACKGROUND, _MAX_BACKGROUND, _CONGESTION_THRESHOLD
+        )
