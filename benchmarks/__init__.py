@@ -1,0 +1,1 @@
+"""``tools/bench``: zramfs beside what else there is, on this machine, in one run."""
