@@ -38,6 +38,7 @@ class Record(TypedDict):
     method: dict[str, str]
     sides: dict[str, str]
     skipped: dict[str, str]
+    notes: list[str]
     rows: dict[str, RowRecord]
     bounds: list[BoundRecord]
 
@@ -52,6 +53,8 @@ class Results:
     """What each side that was measured is."""
     skipped: dict[str, str] = field(default_factory=dict)
     """Why each side that was asked for is not there."""
+    notes: list[str] = field(default_factory=list)
+    """What may have spoilt the figures."""
     rounds: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     def add(self, row: str, side: str, figure: float) -> None:
@@ -105,6 +108,7 @@ class Results:
             "method": self.method,
             "sides": self.sides,
             "skipped": self.skipped,
+            "notes": self.notes,
             "rows": rows,
             "bounds": [*bounds],
         }

@@ -29,6 +29,8 @@ def show(console: Console, results: Results) -> None:
         console.print(Text(f"{name}: {doc}", style="dim"))
     for name, reason in results.skipped.items():
         console.print(Text(f"skipped {name}: {reason}", style="yellow"))
+    for note in results.notes:
+        console.print(Text(f"note: {note}", style="yellow"))
 
 
 def _figures(results: Results) -> Table:
