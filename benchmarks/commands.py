@@ -1,10 +1,9 @@
 """Running programs with a hard timeout, and failing in a sentence."""
 
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -16,7 +15,7 @@ ZRAMFS: Final = (sys.executable, "-P", "-m", "zramfs")
 TIMEOUT_S: Final = 60.0
 
 _DEATH_S: Final = 5.0
-"""How long what was killed may take; on a filesystem that hangs it may be for ever."""
+"""How long what was killed may take."""
 
 
 class BenchError(Exception):
@@ -37,8 +36,12 @@ def run(
     *command: str | Path,
     timeout_s: float = TIMEOUT_S,
     extra: Mapping[str, str] | None = None,
+    unstick: Callable[[], None] | None = None,
 ) -> str:
-    """Run *command* and return its stdout; BenchError if it fails or hangs."""
+    """Run *command* and return its stdout; BenchError if it fails or hangs.
+
+    *unstick* is for what waits in the kernel and cannot be killed.
+    """
     words = [str(word) for word in command]
     process = subprocess.Popen(
         words,
@@ -55,19 +58,27 @@ def run(
     except subprocess.TimeoutExpired:
         raise BenchError(f"{words[0]} took more than {timeout_s:.0f} s") from None
     finally:
-        end(process)
+        end(process, unstick)
     if process.returncode:
         sentence = complained.strip() or f"exit status {process.returncode}"
         raise BenchError(f"{' '.join(words)}: {sentence}")
     return said
 
 
-def end(process: subprocess.Popen[str]) -> None:
+def end(
+    process: subprocess.Popen[str], unstick: Callable[[], None] | None = None
+) -> None:
     """Kill *process* if it has not ended; do not wait for ever."""
-    if process.poll() is None:
-        process.kill()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_DEATH_S)
+    if process.poll() is not None:
+        return
+    process.kill()
+    try:
+        process.wait(_DEATH_S)
+    except subprocess.TimeoutExpired:
+        if unstick:
+            unstick()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_DEATH_S)
 
 
 def revision() -> str:
@@ -76,8 +87,3 @@ def revision() -> str:
         return run("git", "-C", ROOT, "describe", "--always", "--dirty").strip()
     except (BenchError, OSError):
         return "unknown"
-
-
-def is_root() -> bool:
-    """Whether devices can be made and swapped on."""
-    return os.geteuid() == 0

@@ -3,7 +3,8 @@
 A swap device that is served by a process can hang the machine. So only the hog is
 in the cgroup, never the daemon; every step has a hard timeout; and the taking down
 is registered before there is something to take down: the hog is killed first, then
-swapped off, detached, unmounted, and if that fails the FUSE connection is aborted.
+swapped off, detached, unmounted. What does not end aborts the FUSE connection, which
+makes everything that waits for the daemon fail.
 """
 
 import json
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +27,9 @@ from tests.integration.capabilities import missing
 from tests.integration.cgroups import memory_cgroup
 from tests.integration.kernel_zram import kernel_zram
 from tests.integration.loops import attached
+
+Unstick = Callable[[], None]
+"""Makes what waits for the daemon fail."""
 
 _PRIORITY: Final = "32000"  # above all other swap of the machine
 
@@ -69,27 +74,41 @@ def measure(side: str, hog: Hog, place: Path, results: Results) -> None:
 
 
 @contextmanager
-def _swapped_on(device: Path, *options: str) -> Iterator[None]:
+def _swapped_on(device: Path, *options: str, unstick: Unstick) -> Iterator[None]:
     run("mkswap", device)
     try:
         run("swapon", "--priority", _PRIORITY, *options, device)
         yield
     finally:
         teardown.swap_off(device)
+        if device in teardown.swaps():
+            unstick()
+            teardown.swap_off(device)
 
 
 def _measure_zram(hog: Hog, results: Results) -> None:
-    with kernel_zram(str(hog.disksize)) as zram, _swapped_on(zram.device):
-        _add(results, "zram", _run_hog(hog))
+    with (
+        kernel_zram(str(hog.disksize)) as zram,
+        _swapped_on(zram.device, unstick=_do_nothing),
+    ):
+        _add(results, "zram", _run_hog(hog, _do_nothing))
+
+
+def _do_nothing() -> None:
+    """Unstick a side that is no process."""
 
 
 def _measure_zramfs(side: str, hog: Hog, place: Path, results: Results) -> None:
+    abort = partial(teardown.abort_below, place)
     with zramfs(place, hog.disksize, data_path="lane") as swapfile:
         (swapfile.parent / "zramfs" / "rw_page").write_text(side)
         pid = int((swapfile.parent / "zramfs" / "worker_pid").read_text())
-        with attached(swapfile) as loop, _swapped_on(loop, "--discard"):
+        with (
+            attached(swapfile) as loop,
+            _swapped_on(loop, "--discard", unstick=abort),
+        ):
             before = _rss(pid)
-            course = _run_hog(hog)
+            course = _run_hog(hog, abort)
             results.add(SWAP_RSS.name, side, _kept(lambda: _rss(pid) - before))
             if teardown.swaps().get(loop):
                 results.notes.append("something else was swapping during the swap row")
@@ -103,12 +122,13 @@ def _add(results: Results, side: str, course: Course) -> None:
     results.add(SWAP_WRONG.name, side, course["wrong"])
 
 
-def _run_hog(hog: Hog) -> Course:
+def _run_hog(hog: Hog, unstick: Unstick) -> Course:
     with memory_cgroup(hog.limit) as procs:
         text = run(
             *(sys.executable, "-P", "-m", "benchmarks.hog"),
             *(str(hog.length), procs, str(hog.touch_s)),
             timeout_s=_HOG_TIMEOUT_S,
+            unstick=unstick,
         )
     course: Course = json.loads(text)
     return course
