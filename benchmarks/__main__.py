@@ -58,7 +58,7 @@ def _measure(asked: options.Options, argv: list[str]) -> Results:
         method={
             "command": shlex.join(["tools/bench", *argv]),
             "rounds": str(asked.rounds or plan.rounds),
-            "data": f"{plan.size >> 20} MiB that compress 2.5:1",
+            "data": f"{plan.size >> 20} MiB that compress 2.4:1",
             "seconds": f"{plan.seconds:g} for each side, row and round",
             "fio": " ".join(fio.COMMON),
             "swap": f"{plan.hog.length >> 20} MiB hog in a cgroup of "
