@@ -29,7 +29,8 @@ def errno_of(error: Exception, request: str) -> int:
     one request, never the mount.
     """
     if isinstance(error, ReadFailed):
-        log.error("%s: %s", request, error)
+        # As text: a kept record would keep the error's frames, and what they map.
+        log.error("%s: %s", request, str(error))
     if isinstance(error, ZramError):
         return error.errno
     if isinstance(error, OSError):
