@@ -12,9 +12,10 @@ from typing import Final
 
 import trio
 
+from zramfs.errors import InvalidValue
 from zramfs.mount import wire
 from zramfs.mount.files import ATTRIBUTE_SIZE
-from zramfs.mount.replies import reply
+from zramfs.mount.replies import refuse, reply
 
 _REPLY_SIZE: Final = 1 << 20
 """The largest reply of libfuse's that is copied."""
@@ -44,6 +45,8 @@ class Relay:
 
     def send(self, opcode: int, unique: int, request: memoryview) -> None:
         """Hand *request* to libfuse; it is copied."""
+        if len(request) < wire.IN_HEADER_SIZE:
+            raise InvalidValue(f"a request of {len(request)} bytes")
         if opcode == wire.FUSE_INTERRUPT:
             return  # whatever it means is answered soon, or must not be cut short
         if opcode == wire.FUSE_INIT:
@@ -65,6 +68,11 @@ class Relay:
                 self._libfuse.send(self._backlog[0])
             except BlockingIOError:
                 return
+            except OSError as error:  # too large, or libfuse has gone
+                _, opcode, unique = wire.IN_HEADER.unpack_from(self._backlog[0])
+                if opcode not in wire.NO_REPLY:
+                    self.nr_unanswered -= 1
+                    refuse(self._connection, unique, error, opcode)
             self._backlog.popleft()
 
     async def copy_replies(self) -> None:
@@ -86,7 +94,11 @@ class Relay:
             if unique == self._init_unique:
                 self._init_unique = None
                 _complete_init(message)
-            reply(self._connection, bytes(message))
+            try:
+                reply(self._connection, bytes(message))
+            except OSError as error:
+                if unique:
+                    refuse(self._connection, unique, error, 0)
             self._send_backlog()
 
 

@@ -6,6 +6,7 @@ import os
 from typing import Final
 
 from zramfs.errors import ReadFailed, ZramError
+from zramfs.mount.wire import OUT_HEADER
 
 log = logging.getLogger(__name__)
 
@@ -37,3 +38,9 @@ def errno_of(error: Exception, request: str) -> int:
         return error.errno or errno.EIO
     log.error("%s failed", request, exc_info=error)
     return errno.EIO
+
+
+def refuse(connection: int, unique: int, error: Exception, opcode: int) -> None:
+    """Write the answer of a request that *error* came of."""
+    number = errno_of(error, f"FUSE request {opcode}")
+    reply(connection, OUT_HEADER.pack(OUT_HEADER.size, -number, unique))

@@ -29,7 +29,7 @@ from zramfs.mount import wire
 from zramfs.mount.bio import Bio, run_steps
 from zramfs.mount.paths import Paths
 from zramfs.mount.relay import Relay
-from zramfs.mount.replies import errno_of, reply
+from zramfs.mount.replies import refuse, reply
 from zramfs.mount.tree import SWAPFILE_INODE
 from zramfs.mount.wire import (
     FUSE_READ,
@@ -166,7 +166,8 @@ class Lane:
             else:
                 self._relay.send(opcode, unique, self._view[:length])
         except Exception as error:  # noqa: BLE001  # it costs this request only
-            self._refuse(unique, error, opcode)
+            if length >= wire.IN_HEADER_SIZE:  # else the header is of another
+                self._refuse(unique, error, opcode)
 
     def _read(self, unique: int, offset: int, size: int, length: int) -> None:
         if length < READ_IN_END:
@@ -264,8 +265,7 @@ class Lane:
         self._reply(pack_out_header(OUT_HEADER_SIZE, 0, unique))
 
     def _refuse(self, unique: int, error: Exception, opcode: int) -> None:
-        number = errno_of(error, f"FUSE request {opcode}")
-        self._reply(pack_out_header(OUT_HEADER_SIZE, -number, unique))
+        refuse(self._connection, unique, error, opcode)
 
     def _reply(self, *parts: bytes) -> None:
         reply(self._connection, *parts)

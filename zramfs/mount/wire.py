@@ -23,6 +23,9 @@ REQUEST: Final = Struct("<IIQQ16xQQI")
 """struct fuse_in_header (len opcode unique nodeid, and what we do not need), then
 the fields with which fuse_read_in and fuse_write_in both begin: fh offset size."""
 
+IN_HEADER: Final = Struct("<IIQ")
+"""The fields with which struct fuse_in_header begins: len opcode unique."""
+
 IN_HEADER_SIZE: Final = 40
 READ_IN_END: Final = IN_HEADER_SIZE + 40
 WRITE_IN_END: Final = IN_HEADER_SIZE + 40

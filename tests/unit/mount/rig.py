@@ -19,6 +19,7 @@ from tests.unit.mount.wires import Reply, parsed
 from zramfs.core.device import Device
 from zramfs.mount.bio import Bio
 from zramfs.mount.paths import Paths, RwPage
+from zramfs.mount.relay import Relay
 from zramfs.mount.rw_page import Lane
 
 P = ParamSpec("P")
@@ -55,9 +56,9 @@ class Rig:
         self.lane_end, self.libfuse = pair()
         self.paths = Paths(RwPage.ALWAYS)
         self.bio = Bio(device, self.paths.stat)
-        self.lane = Lane(
-            device, self.bio, self.paths, self.connection.fileno(), self.lane_end
-        )
+        connection = self.connection.fileno()
+        relay = Relay(connection, self.lane_end)
+        self.lane = Lane(device, self.bio, self.paths, connection, relay)
 
     def close(self) -> None:
         for end in (self.kernel, self.connection, self.lane_end, self.libfuse):

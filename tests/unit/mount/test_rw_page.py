@@ -235,17 +235,17 @@ def test_other_seeks_are_invalid(rig: Rig, whence: int) -> None:
     assert rig.ask(wires.lseek(1, 0, whence)) == refused(1, errno.EINVAL)
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        wires.request(wires.READ, 1, bytes(39)),
-        wires.request(wires.READ, 1),
-        wires.request(wires.WRITE, 1, bytes(39)),
-        wires.write(1, 0, b"page")[:-1],
-        wires.request(wires.FALLOCATE, 1, bytes(31)),
-        wires.request(wires.LSEEK, 1, bytes(23)),
-    ],
-)
+TOO_SHORT = {
+    "READ": wires.request(wires.READ, 1, bytes(39)),
+    "READ without a body": wires.request(wires.READ, 1),
+    "WRITE": wires.request(wires.WRITE, 1, bytes(39)),
+    "WRITE with less data than it says": wires.write(1, 0, b"page")[:-1],
+    "FALLOCATE": wires.request(wires.FALLOCATE, 1, bytes(31)),
+    "LSEEK": wires.request(wires.LSEEK, 1, bytes(23)),
+}
+
+
+@pytest.mark.parametrize("message", TOO_SHORT.values(), ids=TOO_SHORT)
 def test_a_request_shorter_than_its_structure_is_invalid(
     rig: Rig, message: bytes
 ) -> None:
