@@ -1,13 +1,15 @@
 """Which loop devices and swaps stand on a mount, as the kernel tells."""
 
 import os
+import re
 from pathlib import Path
 from typing import Final
 
+from zramfs.mount.session import unescaped
 from zramfs.mount.tree import SWAPFILE
 
-_SYS_BLOCK: Final = Path("/sys/block")
-_PROC_SWAPS: Final = Path("/proc/swaps")
+SYS_BLOCK: Final = Path("/sys/block")
+PROC_SWAPS: Final = Path("/proc/swaps")
 
 
 def swapfile_of(mountpoint: Path) -> Path:
@@ -15,12 +17,12 @@ def swapfile_of(mountpoint: Path) -> Path:
     return mountpoint / os.fsdecode(SWAPFILE)
 
 
-def loops_on(mountpoint: Path) -> list[Path]:
+def loops_on(mountpoint: Path, sys_block: Path = SYS_BLOCK) -> list[Path]:
     """Return the loop devices attached to the swapfile of *mountpoint*."""
     swapfile = os.fsencode(swapfile_of(mountpoint))
     return [
         Path("/dev", entry.parent.parent.name)
-        for entry in sorted(_SYS_BLOCK.glob("loop*/loop/backing_file"))
+        for entry in sorted(sys_block.glob("loop*/loop/backing_file"))
         if _read(entry).rstrip(b"\n") == swapfile
     ]
 
@@ -33,11 +35,16 @@ def _read(path: Path) -> bytes:
         return b""
 
 
+def parse_swaps(text: bytes) -> dict[Path, int]:
+    """Return the swaps that *text* lists and the KiB used of each (proc(5), swaps)."""
+    # Lines end with \n, columns with blanks: names may have other such characters.
+    lines = text.split(b"\n")[1:]
+    rows = [re.split(rb"[ \t]+", line) for line in lines if line]
+    return {unescaped(name): int(used) for name, _, _, used, *_ in rows}
+
+
 def _swaps() -> dict[Path, int]:
-    """Return the swaps of the system and the KiB used of each (proc(5), swaps)."""
-    lines = _PROC_SWAPS.read_text().splitlines()[1:]
-    rows = [line.split() for line in lines]
-    return {Path(row[0]): int(row[3]) for row in rows}
+    return parse_swaps(PROC_SWAPS.read_bytes())
 
 
 def swaps_on(mountpoint: Path) -> list[Path]:

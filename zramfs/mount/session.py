@@ -51,21 +51,34 @@ class MountPoint:
     """MAJOR:MINOR; the minor number names the FUSE connection."""
 
 
-def mounts() -> list[MountPoint]:
-    """Return what is mounted in this namespace, the oldest first (proc(5))."""
+def unescaped(name: bytes) -> Path:
+    """Return the path that files of /proc show as *name*.
+
+    The kernel's seq_path() writes blanks, newlines and backslashes as octal numbers.
+    """
+    return Path(os.fsdecode(name.decode("unicode_escape").encode("latin-1")))
+
+
+def parse_mountinfo(text: bytes) -> list[MountPoint]:
+    """Return the mounts that *text* lists, in its order (proc(5), mountinfo)."""
     found = []
-    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+    # Lines end with \n only: other ends of lines may be part of a name.
+    for line in filter(None, text.split(b"\n")):
         fields, _, rest = line.partition(b" - ")
         _, _, device, _, path = fields.split(b" ")[:5]
-        text = path.decode("unicode_escape").encode("latin-1")
         found.append(
             MountPoint(
-                path=Path(os.fsdecode(text)),
+                path=unescaped(path),
                 fs_type=rest.split(b" ")[0].decode(),
                 device=device.decode(),
             )
         )
     return found
+
+
+def mounts() -> list[MountPoint]:
+    """Return what is mounted in this namespace, the oldest first."""
+    return parse_mountinfo(Path("/proc/self/mountinfo").read_bytes())
 
 
 def zramfs_mounts() -> list[Path]:
