@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.unit.mount.operator import Operator
 from tests.unit.mount.rig import DevFuse, Rig, opened_rig
 from zramfs.core.device import Device
 
@@ -18,4 +19,10 @@ def rig(device: Device) -> Iterator[Rig]:
 @pytest.fixture
 def dev_fuse(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> DevFuse:
     """The manners of /dev/fuse for the connection of the lane."""
-    return DevFuse(rig, monkeypatch)
+    return DevFuse(rig.connection, rig.kernel, monkeypatch)
+
+
+@pytest.fixture
+def operations(device: Device) -> Operator:
+    """The operations of a device of 64 pages."""
+    return Operator(device)

@@ -102,14 +102,20 @@ class Rig:
 
 
 class DevFuse:
-    """What /dev/fuse can do and a socket cannot, for one descriptor.
+    """What /dev/fuse can do and a socket cannot, for one connection.
 
     *read_errors* and *write_errors* end a read and a write each; a request of
     *late* arrives just after a read has found none.
     """
 
-    def __init__(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._rig = rig
+    def __init__(
+        self,
+        connection: socket.socket,
+        kernel: socket.socket,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        self._fd = connection.fileno()
+        self._kernel = kernel
         self.read_errors: list[int] = []
         self.write_errors: list[int] = []
         self.late: deque[bytes] = deque()
@@ -119,7 +125,7 @@ class DevFuse:
             monkeypatch.setattr(os, name, self._writing(getattr(os, name)))
 
     def _is_asked(self, fd: object) -> bool:
-        return fd == self._rig.connection.fileno()
+        return fd == self._fd
 
     def _reading(self, call: Callable[P, R]) -> Callable[P, R]:
         def reading(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -129,7 +135,7 @@ class DevFuse:
                 return call(*args, **kwargs)
             except BlockingIOError:
                 if self.late and self._is_asked(args[0]):
-                    self._rig.kernel.send(self.late.popleft())
+                    self._kernel.send(self.late.popleft())
                 raise
 
         return reading

@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, cast
 
 import pyfuse3
@@ -12,46 +12,12 @@ import pytest
 import trio
 
 from tests.unit.conftest import NR_SLOTS
+from tests.unit.mount.operator import CTX, ROOT, SWAPFILE, Operator, refused
 from tests.unit.requests import write_page
-from zramfs.core.attributes import ATTRIBUTES
 from zramfs.core.device import Device
 from zramfs.errors import DeviceBusy, InvalidValue
-from zramfs.mount.bio import Bio
-from zramfs.mount.control import control_files
-from zramfs.mount.files import Files
 from zramfs.mount.operations import Operations, replies_errno
-from zramfs.mount.paths import Paths, RwPage
-from zramfs.mount.tree import ROOT_INODE, SWAPFILE_INODE, Tree
 from zramfs.units import PAGE_SIZE
-
-ROOT: Final = pyfuse3.InodeT(ROOT_INODE)
-SWAPFILE: Final = pyfuse3.InodeT(SWAPFILE_INODE)
-CTX: Final = pyfuse3.RequestContext()
-TOKEN: Final = cast("pyfuse3.ReaddirToken", None)
-
-
-class Operator(Operations):
-    """The operations of a device, with the tree to find inodes in."""
-
-    def __init__(self, device: Device, *, discards: bool = True) -> None:
-        paths = Paths(RwPage.ALWAYS)
-        self.tree = Tree(ATTRIBUTES.values(), control_files(paths, lane=True))
-        files = Files(device, self.tree, Bio(device, paths.stat))
-        super().__init__(device, self.tree, files, discards=discards)
-
-    def inode(self, name: str) -> pyfuse3.InodeT:
-        return pyfuse3.InodeT(self.tree.child(ROOT_INODE, name.encode()).inode)
-
-
-@pytest.fixture
-def operations(device: Device) -> Operator:
-    return Operator(device)
-
-
-def refused(number: int) -> "pytest.RaisesExc[pyfuse3.FUSEError]":
-    return pytest.RaisesExc(
-        pyfuse3.FUSEError, check=lambda error: error.errno == number
-    )
 
 
 def named(name: str) -> pyfuse3.FileNameT:
@@ -120,9 +86,9 @@ def test_a_fault_in_a_handler_costs_that_request(
     operations = Operator(device)
 
     with refused(errno.EIO):
-        trio.run(operations.read, pyfuse3.FileHandleT(ROOT_INODE), 0, 10)
+        trio.run(operations.read, pyfuse3.FileHandleT(ROOT), 0, 10)
 
-    assert trio.run(operations.getattr, ROOT, CTX).st_ino == ROOT_INODE
+    assert trio.run(operations.getattr, ROOT, CTX).st_ino == ROOT
 
 
 REFUSING: Final = {
@@ -153,7 +119,7 @@ def test_nothing_is_made_or_removed(
 def test_the_swapfile_is_as_large_as_the_device(operations: Operator) -> None:
     entry = trio.run(operations.lookup, ROOT, named("swapfile"), CTX)
 
-    assert entry.st_ino == SWAPFILE_INODE
+    assert entry.st_ino == SWAPFILE
     assert entry.st_size == NR_SLOTS * PAGE_SIZE
     assert entry.st_mode == stat.S_IFREG | 0o600
 
@@ -291,76 +257,6 @@ def test_statfs_of_a_bare_device_is_zero(bare: Device) -> None:
 def test_statfs_is_not_answered_where_discards_do_not_arrive(device: Device) -> None:
     with refused(errno.ENOSYS):
         trio.run(Operator(device, discards=False).statfs, CTX)
-
-
-@dataclass(slots=True)
-class Page:
-    """The reply to one READDIR, with room for so many entries."""
-
-    room: int
-    entries: list[tuple[bytes, int]] = field(default_factory=list)
-
-    def reply(
-        self,
-        _token: pyfuse3.ReaddirToken,
-        name: pyfuse3.FileNameT,
-        _entry: pyfuse3.EntryAttributes,
-        next_id: int,
-    ) -> bool:
-        if len(self.entries) == self.room:
-            return False
-        self.entries.append((name, next_id))
-        return True
-
-
-def pages_of(
-    operations: Operator, inode: int, room: int, monkeypatch: pytest.MonkeyPatch
-) -> list[list[bytes]]:
-    """List a directory as the kernel does: on from where the last reply ended."""
-    handle = trio.run(operations.opendir, pyfuse3.InodeT(inode), CTX)
-    pages: list[list[bytes]] = []
-    start = 0
-    while True:
-        page = Page(room)
-        monkeypatch.setattr(pyfuse3, "readdir_reply", page.reply)
-        trio.run(operations.readdir, handle, start, TOKEN)
-        if not page.entries:
-            return pages
-        pages.append([name for name, _ in page.entries])
-        start = page.entries[-1][1]
-
-
-@pytest.mark.parametrize("room", [1, 2, 5, 100])
-def test_a_directory_is_listed_page_by_page(
-    operations: Operator, monkeypatch: pytest.MonkeyPatch, room: int
-) -> None:
-    pages = pages_of(operations, ROOT_INODE, room, monkeypatch)
-
-    names = [name for page in pages for name in page]
-    assert names == list(operations.tree.children(ROOT_INODE))
-    assert all(len(page) == room for page in pages[:-1])
-
-
-def test_listing_may_begin_anywhere(
-    operations: Operator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = Page(100)
-    monkeypatch.setattr(pyfuse3, "readdir_reply", page.reply)
-
-    trio.run(operations.readdir, pyfuse3.FileHandleT(ROOT_INODE), 3, TOKEN)
-
-    assert page.entries[0] == (list(operations.tree.children(ROOT_INODE))[3], 4)
-
-
-def test_behind_the_end_of_a_directory_is_nothing(
-    operations: Operator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = Page(100)
-    monkeypatch.setattr(pyfuse3, "readdir_reply", page.reply)
-
-    trio.run(operations.readdir, pyfuse3.FileHandleT(ROOT_INODE), 1000, TOKEN)
-
-    assert page.entries == []
 
 
 def test_files_are_opened_past_the_page_cache(operations: Operator) -> None:
