@@ -1,31 +1,19 @@
 """The swapfile behaves as a block device does, at its ends and in between."""
 
 import errno
-import mmap
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from tests.integration.corpus import noise, text
-from tests.integration.mounts import MIB, PAGE_SIZE, Mount, MountFactory, refuses
+from tests.integration.files import aligned, opened
+from tests.integration.mounts import MIB, PAGE_SIZE, MountFactory, refuses
 
 pytestmark = [
     pytest.mark.mount,
     pytest.mark.requires("fuse"),
 ]
-
-
-@contextmanager
-def opened(mount: Mount, flags: int = os.O_RDWR) -> Iterator[int]:
-    """Open the swapfile."""
-    fd = os.open(mount.swapfile, flags)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def test_only_its_owner_may_open_it(mounted: MountFactory) -> None:
@@ -37,7 +25,7 @@ def test_only_its_owner_may_open_it(mounted: MountFactory) -> None:
 
 
 def test_a_page_never_written_reads_as_zeros(mounted: MountFactory) -> None:
-    with mounted("--disksize", "64M") as mount, opened(mount) as fd:
+    with mounted("--disksize", "64M") as mount, opened(mount.swapfile) as fd:
         data = os.pread(fd, MIB, 7 * MIB)
         stored = mount.mm_stat().orig_data_size
 
@@ -45,7 +33,7 @@ def test_a_page_never_written_reads_as_zeros(mounted: MountFactory) -> None:
 
 
 def test_reads_are_short_at_the_end(mounted: MountFactory) -> None:
-    with mounted("--disksize", "1M") as mount, opened(mount) as fd:
+    with mounted("--disksize", "1M") as mount, opened(mount.swapfile) as fd:
         os.pwrite(fd, text(PAGE_SIZE), MIB - PAGE_SIZE)
         across = os.pread(fd, 2 * PAGE_SIZE, MIB - PAGE_SIZE)
         last = os.pread(fd, PAGE_SIZE, MIB - 1)
@@ -58,7 +46,7 @@ def test_reads_are_short_at_the_end(mounted: MountFactory) -> None:
 
 @pytest.mark.parametrize("offset", [MIB, MIB + 1, 5 * MIB])
 def test_writes_from_the_end_on_are_refused(mounted: MountFactory, offset: int) -> None:
-    with mounted("--disksize", "1M") as mount, opened(mount) as fd:
+    with mounted("--disksize", "1M") as mount, opened(mount.swapfile) as fd:
         with refuses(errno.ENOSPC):
             os.pwrite(fd, b"x", offset)
         size = os.fstat(fd).st_size
@@ -67,7 +55,7 @@ def test_writes_from_the_end_on_are_refused(mounted: MountFactory, offset: int) 
 
 
 def test_writes_across_the_end_are_short(mounted: MountFactory) -> None:
-    with mounted("--disksize", "1M") as mount, opened(mount) as fd:
+    with mounted("--disksize", "1M") as mount, opened(mount.swapfile) as fd:
         written = os.pwrite(fd, noise(3 * PAGE_SIZE), MIB - PAGE_SIZE - 100)
         back = os.pread(fd, 3 * PAGE_SIZE, MIB - PAGE_SIZE - 100)
 
@@ -90,7 +78,7 @@ def test_unaligned_writes_keep_what_is_around(
 ) -> None:
     expected = bytearray(noise(MIB, seed=1))
 
-    with mounted("--disksize", "1M") as mount, opened(mount) as fd:
+    with mounted("--disksize", "1M") as mount, opened(mount.swapfile) as fd:
         os.pwrite(fd, expected, 0)
         os.pwrite(fd, noise(length, seed=2), offset)
         back = os.pread(fd, MIB, 0)
@@ -101,10 +89,10 @@ def test_unaligned_writes_keep_what_is_around(
 
 def test_truncating_it_changes_nothing(mounted: MountFactory) -> None:
     with mounted("--disksize", "1M") as mount:
-        with opened(mount) as fd:
+        with opened(mount.swapfile) as fd:
             os.pwrite(fd, text(PAGE_SIZE), 0)
             os.ftruncate(fd, 0)
-        with opened(mount, os.O_RDWR | os.O_TRUNC) as fd:
+        with opened(mount.swapfile, os.O_RDWR | os.O_TRUNC) as fd:
             size = os.fstat(fd).st_size
             back = os.pread(fd, PAGE_SIZE, 0)
 
@@ -112,7 +100,7 @@ def test_truncating_it_changes_nothing(mounted: MountFactory) -> None:
 
 
 def test_fsync_succeeds(mounted: MountFactory) -> None:
-    with mounted("--disksize", "1M") as mount, opened(mount) as fd:
+    with mounted("--disksize", "1M") as mount, opened(mount.swapfile) as fd:
         os.pwrite(fd, text(PAGE_SIZE), 0)
         os.fsync(fd)
 
@@ -120,7 +108,7 @@ def test_fsync_succeeds(mounted: MountFactory) -> None:
 def test_an_open_file_sees_a_new_disksize_at_once(mounted: MountFactory) -> None:
     with mounted("--disksize", "1M") as mount:
         mount.store("reset", "1")
-        with opened(mount) as fd:
+        with opened(mount.swapfile) as fd:
             before = os.fstat(fd).st_size
             mount.store("disksize", "2M")
             after = os.fstat(fd).st_size
@@ -133,7 +121,7 @@ def test_an_open_file_sees_a_new_disksize_at_once(mounted: MountFactory) -> None
 def test_without_a_disksize_there_is_nothing(mounted: MountFactory) -> None:
     with mounted("--disksize", "1M") as mount:
         mount.store("reset", "1")
-        with opened(mount) as fd:
+        with opened(mount.swapfile) as fd:
             data = os.pread(fd, PAGE_SIZE, 0)
             with refuses(errno.ENOSPC):
                 os.pwrite(fd, b"x", 0)
@@ -143,7 +131,7 @@ def test_without_a_disksize_there_is_nothing(mounted: MountFactory) -> None:
 
 def test_reset_waits_for_no_opener_and_needs_none(mounted: MountFactory) -> None:
     with mounted("--disksize", "1M") as mount:
-        with opened(mount) as fd:
+        with opened(mount.swapfile) as fd:
             os.pwrite(fd, text(PAGE_SIZE), 0)
             with refuses(errno.EBUSY):
                 mount.store("reset", "1")
@@ -158,7 +146,7 @@ def test_reset_waits_for_no_opener_and_needs_none(mounted: MountFactory) -> None
 def test_reset_works_right_after_close(mounted: MountFactory) -> None:
     with mounted("--disksize", "1M") as mount:
         for _ in range(200):
-            with opened(mount) as fd:
+            with opened(mount.swapfile) as fd:
                 os.pwrite(fd, text(PAGE_SIZE), 0)
             mount.store("reset", "1")
             mount.store("disksize", "1M")
@@ -167,8 +155,8 @@ def test_reset_works_right_after_close(mounted: MountFactory) -> None:
 def test_two_openers_see_each_other(mounted: MountFactory) -> None:
     with (
         mounted("--disksize", "1M") as mount,
-        opened(mount) as writer,
-        opened(mount) as reader,
+        opened(mount.swapfile) as writer,
+        opened(mount.swapfile) as reader,
     ):
         os.pwrite(writer, text(PAGE_SIZE), 0)
         back = os.pread(reader, PAGE_SIZE, 0)
@@ -177,7 +165,7 @@ def test_two_openers_see_each_other(mounted: MountFactory) -> None:
 
 
 def test_same_filled_pages_take_no_memory(mounted: MountFactory) -> None:
-    with mounted("--disksize", "64M") as mount, opened(mount) as fd:
+    with mounted("--disksize", "64M") as mount, opened(mount.swapfile) as fd:
         os.pwrite(fd, b"swapswap" * (MIB // 8), 0)
         back = os.pread(fd, MIB, 0)
         memory = mount.mm_stat()
@@ -188,12 +176,9 @@ def test_same_filled_pages_take_no_memory(mounted: MountFactory) -> None:
 
 
 def test_pages_that_do_not_compress_are_huge(mounted: MountFactory) -> None:
-    with mounted("--disksize", "64M") as mount, opened(mount) as fd:
-        # From a buffer that starts within a page, the kernel makes requests that
-        # do, too, and the page between two of them is stored twice.
-        aligned = mmap.mmap(-1, MIB)
-        aligned[:] = noise(MIB)
-        os.pwrite(fd, aligned, 0)
+    with mounted("--disksize", "64M") as mount, opened(mount.swapfile) as fd:
+        # Else the page between two requests would be stored twice.
+        os.pwrite(fd, aligned(noise(MIB)), 0)
         back = os.pread(fd, MIB, 0)
         memory = mount.mm_stat()
 
@@ -209,7 +194,7 @@ def test_every_algorithm_gives_back_what_was_stored(
     data = text(MIB // 2) + noise(MIB // 4) + text(MIB // 4)
 
     with mounted("--disksize", "1M", "--comp-algorithm", algorithm) as mount:
-        with opened(mount) as fd:
+        with opened(mount.swapfile) as fd:
             os.pwrite(fd, data, 0)
             back = os.pread(fd, MIB, 0)
         shown = mount.show("comp_algorithm")
