@@ -26,6 +26,9 @@ DATA_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Every way in which a READ or WRITE can reach the device, with its options."""
 
+LANE_PATHS: Final = ("always", "no_wb", "off")
+"""Those with the lane, for which discards and LSEEK arrive."""
+
 DEFAULT_PATHS: Final = ("always",)
 
 PATH_MODULES: Final = frozenset(
@@ -81,6 +84,11 @@ class Mount:
     def io_stat(self) -> IoStat:
         """Return failed requests and discarded pages."""
         return IoStat.parse(self.show("io_stat"))
+
+    def rw_page_stat(self) -> dict[str, int]:
+        """Return requests by the path that answered them."""
+        lines = self.show("zramfs/rw_page_stat").splitlines()
+        return {name: int(value) for name, value in map(str.split, lines)}
 
     @property
     def pid(self) -> int:
