@@ -5,6 +5,7 @@ import os
 import select
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ PAGE_SIZE: Final = 4096
 
 _READY_S: Final = 30.0
 _END_S: Final = 20.0
+_SETTLE_S: Final = 20.0
 
 _sockets: Final = itertools.count()
 
@@ -202,6 +204,18 @@ class ReadySocket:
         except BlockingIOError:
             return False
         return b"READY=1" in message.splitlines()
+
+
+def settled(value: Callable[[], int], most: float) -> int:
+    """Return *value* when it is *most* or less, or after a while anyway.
+
+    For what happens by itself: the daemon looks for waste once a second, the kernel
+    discards in the background.
+    """
+    deadline = time.monotonic() + _SETTLE_S
+    while (now := value()) > most and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return now
 
 
 @contextmanager

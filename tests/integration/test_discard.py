@@ -6,8 +6,6 @@ Without one they are refused: a discard that succeeds and frees nothing is worse
 import errno
 import os
 import shutil
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +22,7 @@ from tests.integration.mounts import (
     PAGE_SIZE,
     Mount,
     MountFactory,
+    settled,
 )
 
 pytestmark = [
@@ -212,18 +211,6 @@ def test_without_a_lane_the_loop_device_offers_no_discard(
     assert (zeros.compr_data_size, zeros.same_pages) == (0, 256)
 
 
-SETTLE_S: Final = 10.0
-"""The daemon looks for waste once a second."""
-
-
-def _settled(value: Callable[[], int], most: int) -> int:
-    """Return *value* when it is *most* or less, or after a while anyway."""
-    deadline = time.monotonic() + SETTLE_S
-    while (now := value()) > most and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return now
-
-
 @pytest.mark.requires("root", "loop", "mkfs.ext4", "fstrim")
 def test_fstrim_gives_the_memory_of_deleted_files_back(
     mounted: MountFactory, loop: LoopFactory, place: Path, report: Report
@@ -246,7 +233,7 @@ def test_fstrim_gives_the_memory_of_deleted_files_back(
         run("sync", "--file-system", inner)
         trimmed = run("fstrim", "--verbose", inner)
         most = full.mem_used_total // 8
-        used = _settled(lambda: mount.mm_stat().mem_used_total, most)
+        used = settled(lambda: mount.mm_stat().mem_used_total, most)
         memory, rss, memfd = mount.mm_stat(), mount.rss(), mount.memfd_bytes()
         run("umount", inner)
 

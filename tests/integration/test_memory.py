@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import Report
 from tests.integration.corpus import system_files
 from tests.integration.kernel_zram import kernel_zram
-from tests.integration.mounts import MIB, PAGE_SIZE, Mount, MountFactory
+from tests.integration.mounts import MIB, PAGE_SIZE, Mount, MountFactory, settled
 from tests.integration.stats import MmStat
 
 pytestmark = [
@@ -22,8 +22,6 @@ pytestmark = [
 ]
 
 CORPUS_BYTES: Final = 256 * MIB
-SETTLE_S: Final = 20.0
-"""The daemon looks for waste once a second."""
 NR_PAGES: Final = CORPUS_BYTES // PAGE_SIZE
 
 
@@ -128,16 +126,6 @@ def test_overwriting_in_random_order_does_not_grow_it(
     assert last[1] <= 1.02 * first[1]
 
 
-def _settled(mount: Mount, most: float) -> int:
-    """Return mem_used_total when it is *most* or less, or after a while anyway."""
-    deadline = time.monotonic() + SETTLE_S
-    while (used := mount.mm_stat().mem_used_total) > most:
-        if time.monotonic() > deadline:
-            break
-        time.sleep(0.1)
-    return used
-
-
 def test_moving_data_about_does_not_grow_it(
     mounted: MountFactory, corpus: bytes, report: Report
 ) -> None:
@@ -151,7 +139,7 @@ def test_moving_data_about_does_not_grow_it(
             random.Random(seed).shuffle(moved)
             _overwrite(mount, corpus, moved, PAGE_SIZE)
         moved_about = mount.mm_stat().mem_used_total
-        last = _settled(mount, most * first)
+        last = settled(lambda: mount.mm_stat().mem_used_total, most * first)
         mount.store("compact", "1")
         compact = mount.mm_stat().mem_used_total
 
