@@ -33,7 +33,14 @@ LANE_PATHS: Final = ("always", "no_wb", "off")
 DEFAULT_PATHS: Final = ("always",)
 
 PATH_MODULES: Final = frozenset(
-    {"test_attributes", "test_data", "test_swap", "test_swapfile", "test_unprivileged"}
+    {
+        "test_attributes",
+        "test_data",
+        "test_requests",
+        "test_swap",
+        "test_swapfile",
+        "test_unprivileged",
+    }
 )
 """Modules of tests that run for every data path."""
 
