@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -64,6 +65,24 @@ def attempt(
         text=True,
         timeout=timeout_s,
     )
+
+
+@contextmanager
+def running(*command: Argument) -> Iterator[subprocess.Popen[str]]:
+    """Run *command* beside the test; it is killed if it has not ended by then."""
+    process = subprocess.Popen(
+        command,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(TIMEOUT_S)
 
 
 def zramfs(*arguments: Argument, timeout_s: float = TIMEOUT_S) -> str:
