@@ -70,19 +70,19 @@ def attempt(
 @contextmanager
 def running(*command: Argument) -> Iterator[subprocess.Popen[str]]:
     """Run *command* beside the test; it is killed if it has not ended by then."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command,
         env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait(TIMEOUT_S)
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait(TIMEOUT_S)
 
 
 def zramfs(*arguments: Argument, timeout_s: float = TIMEOUT_S) -> str:
