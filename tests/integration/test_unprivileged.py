@@ -16,6 +16,7 @@ import pytest
 
 from tests.integration import teardown
 from tests.integration.commands import ROOT, attempt
+from tests.integration.mounts import LANE_PATHS
 
 pytestmark = [
     pytest.mark.mount,
@@ -55,6 +56,21 @@ echo 32M >"$mnt/mem_limit"
 zramfs status --json "$mnt" | grep mem_limit
 zramfs umount "$mnt"
 ! grep -F "$mnt" /proc/self/mountinfo
+"""
+
+_LANE: Final = """
+set -e
+mnt=$1/mnt
+zramfs() {
+    PYTHONPATH=$public/repository "$public/environment/bin/python" -m zramfs "$@"
+}
+public=$1 options=$2
+zramfs mount "$mnt" --disksize 1M $options
+dd if=/dev/urandom of="$mnt/swapfile" bs=64k count=16 conv=notrunc status=none
+dd if="$mnt/swapfile" of=/dev/null bs=64k status=none
+fallocate --punch-hole --offset 0 --length 512K "$mnt/swapfile" || echo refused
+cat "$mnt/zramfs/rw_page" "$mnt/io_stat" "$mnt/zramfs/rw_page_stat"
+zramfs umount "$mnt"
 """
 
 _REFUSED: Final = """
@@ -105,4 +121,43 @@ def test_swapon_needs_root(public: Path, place: Path) -> None:
     status, _, errors = _as_nobody(public, _REFUSED)
 
     assert (status, errors) == (1, "zramfs: swapon needs root\n")
+    assert teardown.leftovers(place) == []
+
+
+def _counted(output: str) -> dict[str, int]:
+    """Return what rw_page_stat, the last ten lines, says that is not 0."""
+    rows = map(str.split, output.splitlines()[-10:])
+    return {name: int(value) for name, value in rows if value != "0"}
+
+
+@pytest.mark.requires("fallocate")
+@pytest.mark.paths(*LANE_PATHS)
+def test_anyone_has_the_lane(
+    public: Path, place: Path, data_path: tuple[str, ...]
+) -> None:
+    status, output, errors = _as_nobody(public, _LANE, *data_path)
+
+    mode = data_path[-1] if data_path else "always"
+    path = "bio" if mode == "off" else "lane"
+    modes, io_stat, *_ = output.splitlines()
+    counted = _counted(output)
+    assert (status, errors) == (0, "")
+    assert f"[{mode}]" in modes.split()
+    assert io_stat.split() == ["0", "0", "0", "128"]
+    assert counted[f"{path}_reads"] >= 16
+    assert counted[f"{path}_writes"] >= 16
+    assert counted["discards"] == 1
+    assert teardown.leftovers(place) == []
+
+
+@pytest.mark.requires("fallocate")
+@pytest.mark.paths("pyfuse3")
+def test_anyone_can_do_without_the_lane(
+    public: Path, place: Path, data_path: tuple[str, ...]
+) -> None:
+    status, output, errors = _as_nobody(public, _LANE, *data_path)
+
+    assert (status, output.splitlines()[:2]) == (0, ["refused", "always no_wb [off]"])
+    assert "fallocate failed: keep size mode is unsupported" in errors
+    assert _counted(output).keys() == {"bio_reads", "bio_writes"}
     assert teardown.leftovers(place) == []
