@@ -8,7 +8,7 @@ import codecs
 import errno
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -215,13 +215,28 @@ class Runner:
         return "released"
 
 
-def run(path: Path, target: Target) -> None:
-    """Run the transcript at *path*; its answers must be what the target answers."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """A command, what must be answered, and what was."""
+
+    line: int
+    """Where its block begins in the transcript."""
+    command: str
+    expected: str
+    answered: str
+
+
+def play(path: Path, target: Target) -> Generator[Exchange, None, None]:
+    """Carry out the transcript at *path*, a command at each step."""
     runner = Runner(target)
     try:
         for block in parse(path):
-            expected = list(zip(block.commands, block.answers, strict=True))
-            answered = [(line, runner.answer(line)) for line in block.commands]
-            assert answered == expected, f"{path.name}: line {block.line}"
+            for command, expected in zip(block.commands, block.answers, strict=True):
+                yield Exchange(
+                    line=block.line,
+                    command=command,
+                    expected=expected,
+                    answered=runner.answer(command),
+                )
     finally:
         runner.close()

@@ -1,0 +1,62 @@
+"""Files as a target: a directory of attributes, and a file or a device of pages."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tests.integration.files import DISCARD, aligned, fallocate, opened
+from zramfs.units import PAGE_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeFiles:
+    """The attributes in a directory; each access is one open and one call."""
+
+    directory: Path
+
+    def store(self, name: str, data: bytes) -> int:
+        with opened(self.directory / name, os.O_WRONLY) as fd:
+            return os.write(fd, data)
+
+    def show(self, name: str) -> bytes:
+        with opened(self.directory / name, os.O_RDONLY) as fd:
+            return os.read(fd, PAGE_SIZE)
+
+
+@dataclass(frozen=True, slots=True)
+class PageFile:
+    """The pages in a file, which is open during a call only."""
+
+    path: Path
+    flags: int
+
+    def read(self, offset: int, length: int) -> bytes:
+        buffer = aligned(bytes(length))
+        with opened(self.path, os.O_RDONLY | self.flags) as fd:
+            return buffer[: os.preadv(fd, [buffer], offset)]
+
+    def write(self, offset: int, data: bytes) -> int:
+        with opened(self.path, os.O_WRONLY | self.flags) as fd:
+            return os.pwrite(fd, aligned(data), offset)
+
+    def discard(self, offset: int, length: int) -> None:
+        with opened(self.path, os.O_RDWR) as fd:
+            fallocate(fd, DISCARD, offset, length)
+
+
+class Files:
+    """A device that is in *directory*, and whose pages are at *path*.
+
+    *flags* are for open(2): a block device wants O_DIRECT, or the page cache would
+    come in between.
+    """
+
+    def __init__(self, directory: Path, path: Path, flags: int = 0) -> None:
+        self._path = path
+        self.attributes = AttributeFiles(directory)
+        self.pages = PageFile(path, flags)
+
+    def hold(self) -> Callable[[], None]:
+        return partial(os.close, os.open(self._path, os.O_RDONLY))
