@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.commands import run
-from benchmarks.hog import Course
 from benchmarks.results import Results
 from benchmarks.rows import SWAP_FILL, SWAP_RSS, SWAP_TOUCH, SWAP_VERIFY, SWAP_WRONG
 from benchmarks.sides import why_no_zram, zramfs
 from tests.integration import teardown
 from tests.integration.capabilities import missing
 from tests.integration.cgroups import memory_cgroup
+from tests.integration.hog import Course
 from tests.integration.kernel_zram import kernel_zram
 from tests.integration.loops import attached
 
@@ -125,12 +125,12 @@ def _add(results: Results, side: str, course: Course) -> None:
 def _run_hog(hog: Hog, unstick: Unstick) -> Course:
     with memory_cgroup(hog.limit) as procs:
         text = run(
-            *(sys.executable, "-P", "-m", "benchmarks.hog"),
+            *(sys.executable, "-P", "-m", "tests.integration.hog"),
             *(str(hog.length), procs, str(hog.touch_s)),
             timeout_s=_HOG_TIMEOUT_S,
             unstick=unstick,
         )
-    course: Course = json.loads(text)
+    course: Course = json.loads(text.splitlines()[-1])
     return course
 
 
