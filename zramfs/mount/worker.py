@@ -33,7 +33,6 @@ log = logging.getLogger("zramfs")
 
 _SYSLOG: Final = "/dev/log"
 
-
 _REPLY_TOO_LATE: Final = f"fuse_reply_* failed with {os.strerror(errno.ENOENT)}"
 """What pyfuse3 calls an error: the request had ended with the connection."""
 
@@ -42,21 +41,21 @@ def _is_news(record: logging.LogRecord) -> bool:
     return not record.getMessage().endswith(_REPLY_TOO_LATE)
 
 
-def start_logging(config: Config) -> None:
-    """Log to where *config* says: a file, stderr, the system log, or nowhere."""
+def log_handler(config: Config, syslog: str = _SYSLOG) -> logging.Handler:
+    """Return what logs to where *config* says: a file, stderr, *syslog*, or nowhere."""
     handler: logging.Handler
     if config.log_file:
         handler = logging.FileHandler(config.log_file)
     elif config.foreground:
         handler = logging.StreamHandler()
-    elif Path(_SYSLOG).exists():
-        handler = logging.handlers.SysLogHandler(_SYSLOG)
+    elif Path(syslog).exists():
+        handler = logging.handlers.SysLogHandler(syslog)
     else:
         handler = logging.NullHandler()
     pattern = f"zramfs[{os.getpid()}]: %(levelname)s: %(message)s"
     handler.setFormatter(logging.Formatter(pattern))
     handler.addFilter(_is_news)
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    return handler
 
 
 def make_device(settings: dict[str, str]) -> Device:
@@ -78,7 +77,7 @@ def run(config: Config) -> None:
     mountpoint = Path(config.mountpoint)
     with ExitStack() as stack:
         session.check_mountpoint(mountpoint)
-        start_logging(config)
+        logging.basicConfig(level=logging.INFO, handlers=[log_handler(config)])
         for measure in harden():
             if measure.refusal:
                 log.warning("%s", measure)
