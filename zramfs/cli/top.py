@@ -15,6 +15,7 @@ from zramfs.cli.options import path_argument
 from zramfs.units import human_size
 
 _INTERVAL_S: Final = 1.0
+_INTERVAL_MAX_S: Final = 86400.0  # time.sleep() refuses what time_t cannot hold
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,10 +24,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interval",
         metavar="SECONDS",
-        type=float,
+        type=_seconds,
         default=_INTERVAL_S,
         help="time between two looks (default: %(default)s)",
     )
+
+
+def _seconds(text: str) -> float:
+    """Return the time that *text* says; ValueError if nobody can wait so long."""
+    seconds = float(text)
+    if not 0 <= seconds <= _INTERVAL_MAX_S:
+        raise ValueError(text)
+    return seconds
 
 
 def run(args: argparse.Namespace) -> int:
