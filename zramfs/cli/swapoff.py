@@ -6,7 +6,7 @@ If swapping off fails, because there is no room for the pages, all is as it was.
 import argparse
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Final
 
@@ -53,7 +53,7 @@ def _swap_off(swap: Path) -> None:
                 bar = progress.add_task(f"swapoff {swap}", total=used)
                 while not done.done():
                     progress.update(bar, completed=used - swap_used(swap))
-                    time.sleep(_LOOK_S)
+                    wait([done], _LOOK_S)
         done.result()
 
 
