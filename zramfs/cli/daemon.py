@@ -68,7 +68,7 @@ def start(config: Config) -> int:
     return status
 
 
-def wait_end(pid: int) -> None:
+def wait_end(pid: int, timeout_s: float = _END_TIMEOUT_S) -> None:
     """Return when process *pid* has ended; MountRefused if it takes too long."""
     try:
         process = os.pidfd_open(pid)
@@ -77,7 +77,7 @@ def wait_end(pid: int) -> None:
     try:
         poll = select.poll()
         poll.register(process, select.POLLIN)
-        if not poll.poll(_END_TIMEOUT_S * 1000):
+        if not poll.poll(timeout_s * 1000):
             raise MountRefused(f"unmounted, but process {pid} has not ended")
     finally:
         os.close(process)
