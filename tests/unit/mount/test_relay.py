@@ -1,4 +1,4 @@
-"""zramfs.mount.rw_page: what goes to libfuse, what comes back, and how it ends."""
+"""zramfs.mount.relay: what goes to libfuse, what comes back, and how it ends."""
 
 import errno
 import os
