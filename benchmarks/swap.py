@@ -27,6 +27,7 @@ from tests.integration.cgroups import memory_cgroup
 from tests.integration.hog import Course
 from tests.integration.kernel_zram import kernel_zram
 from tests.integration.loops import attached
+from tests.integration.swapping import turn
 
 Unstick = Callable[[], None]
 """Makes what waits for the daemon fail."""
@@ -76,14 +77,15 @@ def measure(side: str, hog: Hog, place: Path, results: Results) -> None:
 @contextmanager
 def _swapped_on(device: Path, *options: str, unstick: Unstick) -> Iterator[None]:
     run("mkswap", device)
-    try:
-        run("swapon", "--priority", _PRIORITY, *options, device)
-        yield
-    finally:
-        teardown.swap_off(device)
-        if device in teardown.swaps():
-            unstick()
+    with turn():
+        try:
+            run("swapon", "--priority", _PRIORITY, *options, device)
+            yield
+        finally:
             teardown.swap_off(device)
+            if device in teardown.swaps():
+                unstick()
+                teardown.swap_off(device)
 
 
 def _measure_zram(hog: Hog, results: Results) -> None:

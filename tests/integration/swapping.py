@@ -4,6 +4,7 @@ What is made to swap sits in a memory cgroup, the daemon never does; every step 
 a hard timeout; and what takes it all down is registered before there is anything.
 """
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -27,6 +28,20 @@ _HOG: Final = Path(__file__).with_name("hog.py")
 
 _STEP_S: Final = 100.0
 
+_TURN: Final = Path("/run/zramfs-test-swap.lock")
+
+
+@contextmanager
+def turn() -> Iterator[None]:
+    """Wait until no other test on this machine swaps, and let none begin.
+
+    Swaps of the same priority are filled in turns, whoever's hog it is: sizes and
+    times would be of both.
+    """
+    with _TURN.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swap:
@@ -45,7 +60,7 @@ def swapped_on(
     path.mkdir()
     log = place / "log"
     options = ("--disksize", disksize, "--log-file", str(log), *data_path)
-    with ExitStack() as stack:
+    with turn(), ExitStack() as stack:
         stack.callback(teardown.take_down, path)
         zramfs("swapon", path, "--priority", PRIORITY, *options)
         (device,) = teardown.loops_below(path)

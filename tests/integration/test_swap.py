@@ -16,7 +16,7 @@ from tests.integration import teardown
 from tests.integration.commands import environment, refused, run, zramfs
 from tests.integration.kernel_zram import kernel_zram
 from tests.integration.mounts import MIB
-from tests.integration.swapping import PRIORITY, Hog, Run, Swap, swapped_on
+from tests.integration.swapping import PRIORITY, Hog, Run, Swap, swapped_on, turn
 
 pytestmark = [
     pytest.mark.mount,
@@ -37,7 +37,7 @@ def swap(
 
 
 def _on_kernel_zram() -> Run:
-    with kernel_zram("1G") as zram:
+    with turn(), kernel_zram("1G") as zram:
         run("mkswap", zram.device)
         run("swapon", "--priority", PRIORITY, zram.device)
         return HOG.run(zram.mm_stat)

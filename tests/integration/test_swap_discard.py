@@ -7,6 +7,7 @@ from typing import Final
 import pytest
 
 from tests.conftest import Report
+from tests.integration import teardown
 from tests.integration.commands import zramfs
 from tests.integration.mounts import LANE_PATHS, MIB, settled
 from tests.integration.swapping import Hog, Swap, swapped_on
@@ -36,6 +37,8 @@ def test_the_daemon_shrinks_when_the_hog_has_ended(swap: Swap, report: Report) -
     hog = HOG.run(mount.mm_stat)
     stored = settled(lambda: mount.mm_stat().orig_data_size, MIB)
     after = settled(mount.rss, before + 8 * MIB)
+    # At the same priority the kernel takes turns: another hog would be here, too.
+    swaps = teardown.swaps()
     failed = mount.io_stat()
     held = mount.mm_stat().mem_used_total
     zramfs("swapoff", mount.path)
@@ -49,5 +52,5 @@ def test_the_daemon_shrinks_when_the_hog_has_ended(swap: Swap, report: Report) -
     assert hog.course["wrong"] == 0
     assert (failed.failed_reads, failed.failed_writes) == (0, 0)
     assert hog.filled.orig_data_size >= HOG.length // 2
-    assert stored <= 8 * MIB
-    assert after <= before + 32 * MIB
+    assert stored <= 8 * MIB, swaps
+    assert after <= before + 32 * MIB, swaps
