@@ -104,9 +104,10 @@ def test_written_yields_what_is_backed_within_the_bounds(
 
 
 def test_written_cuts_a_page_at_the_bounds(arena: MappedArena) -> None:
-    arena.view[0] = 1
+    arena.view[0] = arena.view[9 * PAGE_SIZE] = 1
 
     assert list(arena.written(16, 24)) == [(16, 24)]
+    assert list(arena.written(2 * PAGE_SIZE + 16, 2 * PAGE_SIZE + 24)) == []
 
 
 def test_written_raises_what_it_does_not_know(memory: MemFile) -> None:
