@@ -1,12 +1,18 @@
 """zramfs.core.store: discard by steps, data and holes, flags."""
 
+import os
+from collections.abc import Iterator
+
 import pytest
 
 from tests.unit.conftest import NR_SLOTS
 from tests.unit.storing import write
 from zramfs.core import slots
+from zramfs.core.codecs import open_codec
 from zramfs.core.device import Device
-from zramfs.core.store import Store
+from zramfs.core.stats import Counters
+from zramfs.core.store import Store, arena_bytes
+from zramfs.memory import MappedArena, MemFile
 from zramfs.units import PAGE_SIZE, PageIndex
 
 FIRST = PageIndex(0)
@@ -79,6 +85,37 @@ def test_a_hole_between_two_pages_of_the_table_is_found(bare: Device) -> None:
 
     assert bare.store.next_hole(0) == in_a_page
     assert bare.store.next_data(in_a_page) == 3 * in_a_page
+
+
+class CountingArena(MappedArena):
+    """Counts how much of the table was asked for."""
+
+    asked = 0
+
+    def written(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        self.asked += stop - start
+        return super().written(start, stop)
+
+
+def test_what_is_near_is_found_without_looking_far() -> None:
+    nr_slots = 1 << 20
+    memory = MemFile()
+    length = arena_bytes(nr_slots)
+    os.ftruncate(memory.fd, length)
+    arena = CountingArena(memory.fd, length)
+    store = Store(arena, nr_slots, [open_codec("lz4")], Counters())
+    write(store, "same:7", *range(0, 100, 2), 70_000)
+
+    found = [(store.next_data(index), store.next_hole(index)) for index in range(98)]
+    slots_asked = arena.asked // slots.SLOT_BYTES
+    far = store.next_data(99)
+    store.close()
+    arena.close()
+    os.close(memory.fd)
+
+    assert found == [(-(-index // 2) * 2, index // 2 * 2 + 1) for index in range(98)]
+    assert far == 70_000
+    assert slots_asked <= 98 * 2 * 1024
 
 
 def test_slots_are_counted_by_flag(store: Store) -> None:

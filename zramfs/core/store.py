@@ -44,6 +44,9 @@ _WORD_BYTES: Final = 8
 _SCAN_SLOTS: Final = 1 << 20
 """Slots looked at in one step of a whole-table scan: about 10 ms."""
 
+_NEAR_SLOTS: Final = 512
+"""Slots looked at first where the next is probably near: a page of the table."""
+
 _FREES: Final = 1024
 """Slots emptied in one step of a discard: about 1 ms."""
 
@@ -268,7 +271,7 @@ class Store:
 
     def next_data(self, index: int) -> int | None:
         """Return the first page from *index* on that is not all zeros, if any."""
-        for start, words in self._scan(index, self.nr_slots):
+        for start, words in self._scan_on(index):
             data = np.flatnonzero(words & _NOT_FLAGS)
             if data.size:
                 return start + int(data[0])
@@ -276,7 +279,7 @@ class Store:
 
     def next_hole(self, index: int) -> int:
         """Return the first page from *index* on that reads as zeros, or the end."""
-        for start, words in self._scan(index, self.nr_slots):
+        for start, words in self._scan_on(index):
             if start > index:
                 break
             holes = np.flatnonzero(words & _NOT_FLAGS == 0)
@@ -290,6 +293,20 @@ class Store:
         mask = np.uint64(flag)
         scan = self._scan(0, self.nr_slots)
         return sum(int(np.count_nonzero(words & mask)) for _, words in scan)
+
+    def _scan_on(self, index: int) -> Iterator[tuple[int, Words]]:
+        """Yield as `_scan` does from *index* on: a few words, then ever more.
+
+        Whoever asks for one page after the other would else scan the whole table
+        each time.
+        """
+        count = _NEAR_SLOTS
+        while index < self.nr_slots:
+            # Up to the end of a page of the table: within one, that is quickest.
+            stop = min((index // count + 1) * count, self.nr_slots)
+            yield from self._scan(index, stop)
+            index = stop
+            count *= 2
 
     def _scan(self, start: int, stop: int) -> Iterator[tuple[int, Words]]:
         """Yield the words of the slots in [start, stop), in runs with their start.
