@@ -39,6 +39,22 @@ def test_announced(announced):
 """
 
 
+_PATHS: Final = """
+import pytest
+
+@pytest.mark.paths("always", "off")
+def test_lane(data_path):
+    pass
+
+@pytest.mark.paths("off", "pyfuse3")
+def test_elsewhere(data_path):
+    pass
+
+def test_any(data_path):
+    pass
+"""
+
+
 def _pytest(
     place: Path, suite: str, *options: str, ci: str = ""
 ) -> subprocess.CompletedProcess[str]:
@@ -87,6 +103,32 @@ def test_trouble_in_the_log_fails_a_test(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "3 passed, 1 error" in done.stdout
     assert "WARNING: in trouble" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (
+            [],
+            ["lane[always]", "elsewhere[off]", "elsewhere[pyfuse3]", "any[always]"],
+        ),
+        (
+            ["--every-path"],
+            [
+                *("lane[always]", "lane[off]", "elsewhere[off]", "elsewhere[pyfuse3]"),
+                *("any[always]", "any[no_wb]", "any[off]", "any[pyfuse3]"),
+            ],
+        ),
+    ],
+    ids=["default", "every-path"],
+)
+def test_a_test_runs_for_the_paths_that_it_can_hold_for(
+    tmp_path: Path, options: list[str], expected: list[str]
+) -> None:
+    done = _pytest(tmp_path, _PATHS, "--collect-only", "-q", *options)
+
+    collected = [line for line in done.stdout.splitlines() if "::" in line]
+    assert [line.partition("::test_")[2] for line in collected] == expected
 
 
 @pytest.mark.parametrize(
