@@ -150,6 +150,23 @@ def test_what_is_no_discard_is_refused(mounted: MountFactory) -> None:
     assert (back, stored) == (text(MIB), 0)
 
 
+def test_free_space_is_what_is_not_stored(mounted: MountFactory) -> None:
+    """The loop device offers discard to whoever answers statfs(2)."""
+    with mounted("--disksize", "1M") as mount, opened(mount.swapfile) as fd:
+        os.pwrite(fd, aligned(text(5 * PAGE_SIZE)), 0)
+        space = os.statvfs(mount.path)
+        fallocate(fd, files.DISCARD, 0, 2 * PAGE_SIZE)
+        after = os.statvfs(mount.path)
+
+    assert (space.f_bsize, space.f_frsize, space.f_blocks) == (
+        PAGE_SIZE,
+        PAGE_SIZE,
+        256,
+    )
+    assert (space.f_bfree, space.f_bavail) == (251, 251)
+    assert after.f_bfree == 253
+
+
 @pytest.mark.paths("pyfuse3")
 def test_without_a_lane_a_hole_is_refused(mounted: MountFactory) -> None:
     modes = (files.DISCARD, files.ZERO_RANGE, *UNSUPPORTED.values())
