@@ -41,6 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "requires(*names): skip where one is missing")
+    config.addinivalue_line("markers", "every_path: run for every data path")
     config.addinivalue_line("markers", "paths(*names): data paths that it can hold for")
 
 
@@ -154,17 +155,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give each test that mounts the data paths that it must hold for.
 
     Tests of what READ and WRITE do run for every one; the others ask things that
-    no path has a part in, and run for the default unless --every-path is given. A
-    mark ``paths("always", ...)`` names those that the test can hold for, and a test
-    that cannot hold for the default runs for all that it can.
+    no path has a part in, and run for the default unless --every-path is given. The
+    mark ``every_path`` is that option for one test. A mark ``paths("always", ...)``
+    names those that the test can hold for, and a test that cannot hold for the
+    default runs for all that it can.
     """
     if "data_path" not in metafunc.fixturenames:
         return
+    module = metafunc.module.__name__.rpartition(".")[2]
+    names = mounts.PATH_MODULES.get(module, mounts.DEFAULT_PATHS)
     every = metafunc.config.getoption("--every-path")
-    if every or metafunc.module.__name__.rpartition(".")[2] in mounts.PATH_MODULES:
+    if every or metafunc.definition.get_closest_marker("every_path"):
         names = tuple(mounts.DATA_PATHS)
-    else:
-        names = mounts.DEFAULT_PATHS
     mark = metafunc.definition.get_closest_marker("paths")
     if mark:
         names = tuple(name for name in names if name in mark.args) or mark.args

@@ -32,17 +32,14 @@ LANE_PATHS: Final = ("always", "no_wb", "off")
 
 DEFAULT_PATHS: Final = ("always",)
 
-PATH_MODULES: Final = frozenset(
-    {
-        "test_attributes",
-        "test_data",
-        "test_requests",
-        "test_swap",
-        "test_swapfile",
-        "test_unprivileged",
-    }
-)
-"""Modules of tests that run for every data path."""
+PATH_MODULES: Final[Mapping[str, tuple[str, ...]]] = {
+    "test_attributes": ("always", "pyfuse3"),  # relayed by the lane, or not
+    "test_data": tuple(DATA_PATHS),
+    "test_requests": tuple(DATA_PATHS),
+    "test_swapfile": tuple(DATA_PATHS),
+    "test_unprivileged": tuple(DATA_PATHS),
+}
+"""Modules of tests that run for more than the default, and for what."""
 
 MIB: Final = 1 << 20
 PAGE_SIZE: Final = 4096

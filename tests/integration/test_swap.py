@@ -43,6 +43,7 @@ def _on_kernel_zram() -> Run:
         return HOG.run(zram.mm_stat)
 
 
+@pytest.mark.every_path
 @pytest.mark.requires("cgroup")
 def test_a_hog_finds_every_page_as_it_was(
     swap: Swap, data_path: tuple[str, ...], report: Report
