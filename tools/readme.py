@@ -1,15 +1,16 @@
-"""Write the parts of README.md that come from tables: the attributes.
+"""Write the parts of README.md that come from tables: attributes and measurements.
 
 ``tools/readme.py`` rewrites them in place; a test compares them.
 """
 
-import re
+import json
 import sys
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 README: Final = ROOT / "README.md"
+BENCH: Final = ROOT / "docs" / "bench.json"
 
 sys.path.insert(0, str(ROOT))
 
@@ -32,14 +33,39 @@ def _row(name: str, row: Attribute) -> str:
     return f"| `{name}` | {row.mode:04o} | {when} | {row.doc} |"
 
 
+def bench_table() -> str:
+    """Return what tools/bench last measured: a row for each, a column for each side."""
+    bench = json.loads(BENCH.read_text())
+    sides = list(bench["sides"])
+    lines = ["| | " + " | ".join(sides) + " |", "|---" * (len(sides) + 1) + "|"]
+    for row in bench["rows"].values():
+        cells = [_number(row["median"].get(side)) for side in sides]
+        lines.append(f"| {row['title']}, {row['unit']} | {' | '.join(cells)} |")
+    machine, method = bench["machine"], bench["method"]
+    how = (
+        f"`{method['command']}`: medians of {method['rounds']}; {method['data']}; "
+        f"{machine['cpu']}, Linux {machine['kernel']}, Python {machine['python']}, "
+        f"{machine['date']}."
+    )
+    return "\n".join([*lines, "", how])
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
 def rendered(text: str) -> str:
     """Return *text* with what is between the marks made anew."""
-    return re.sub(
-        r"(<!-- attributes -->\n).*?(<!-- end -->)",
-        lambda marks: f"{marks[1]}{attribute_table()}\n{marks[2]}",
-        text,
-        flags=re.DOTALL,
+    return _between(
+        "bench", bench_table(), _between("attributes", attribute_table(), text)
     )
+
+
+def _between(name: str, table: str, text: str) -> str:
+    """Return *text* with *table* between the marks called *name*."""
+    before, mark, rest = text.partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition("<!-- end -->")
+    return f"{before}{mark}{table}\n{end}{after}"
 
 
 if __name__ == "__main__":
