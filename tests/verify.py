@@ -74,7 +74,7 @@ def used_slots(store: Store) -> list[Slot]:
     """Return the slots that are not empty."""
     found = []
     stop = store.nr_slots * slots.SLOT_BYTES
-    for begin, end in store._arena.written(0, stop):
+    for begin, end in store.table._arena.written(0, stop):
         first = begin // slots.SLOT_BYTES
         words = store._words[first : end // slots.SLOT_BYTES].tolist()
         found += [
@@ -139,7 +139,7 @@ def _verify_ready(device: Device) -> None:
     # invariant: the store knows the limit of the device.
     assert store.limit_pages == device.mem_limit >> PAGE_SHIFT
     # invariant: the memory is as long as the table and the pool, not longer.
-    assert len(store._arena.view) == arena_bytes(store.nr_slots)
+    assert len(store.table._arena.view) == arena_bytes(store.nr_slots)
     # invariant: the primary algorithm is the one that the device shows.
     assert store._codecs[0].name == device.comp_algorithm
 
@@ -165,7 +165,7 @@ def _verify_access_times(store: Store, used: list[Slot]) -> None:
     base = page_align(store.nr_slots * slots.SLOT_BYTES)
     stop = base + store.nr_slots * slots.AC_TIME_BYTES
     indexes = {slot.index for slot in used}
-    for begin, end in store._arena.written(base, stop):
+    for begin, end in store.table._arena.written(base, stop):
         first = (begin - base) // slots.AC_TIME_BYTES
         last = (end - base) // slots.AC_TIME_BYTES
         times = np.frombuffer(store._ac_time[first:last], np.uint32)
@@ -248,7 +248,7 @@ def _backed_pages(store: Store) -> "Counter[int]":
     starts = [bases[klass] for klass in classes]
     stop = starts[0] + pool_bytes(store.nr_slots)
     backed: Counter[int] = Counter()
-    for begin, end in store._arena.written(starts[0], stop):
+    for begin, end in store.table._arena.written(starts[0], stop):
         for offset in range(begin, end, PAGE_SIZE):
             backed[classes[bisect_right(starts, offset) - 1]] += 1
     return backed

@@ -129,7 +129,7 @@ def test_huge_pages_since_counts_every_store(device: Device) -> None:
 def test_pages_of_zeros_take_no_fill_words(store: Store) -> None:
     write(store, "zero", *range(NR_SLOTS))
 
-    written = store._arena.written(0, len(store._arena.view))
+    written = store.table._arena.written(0, len(store.table._arena.view))
     words, access_times = PAGE_SIZE, PAGE_SIZE
     assert list(written) == [(0, words + access_times)]
 
@@ -248,5 +248,8 @@ def test_discard_empties_whole_ranges_and_counts_every_page(device: Device) -> N
 def test_discard_of_what_was_never_written_touches_nothing(device: Device) -> None:
     discard(device.store, 0, NR_SLOTS)
 
-    assert list(device.store._arena.written(0, len(device.store._arena.view))) == []
+    assert (
+        list(device.store.table._arena.written(0, len(device.store.table._arena.view)))
+        == []
+    )
     assert device.counters.notify_free == NR_SLOTS

@@ -47,8 +47,8 @@ def test_a_page_of_zeros_is_known_without_reading_it(
     write(store, kind, 0)
     store._words[0] |= slots.IDLE
 
-    assert store.is_zero(FIRST) is known
-    assert store.is_zero(LAST)
+    assert store.table.is_zero(FIRST) is known
+    assert store.table.is_zero(LAST)
 
 
 def test_data_and_holes_are_found_in_the_table(store: Store) -> None:
@@ -56,25 +56,25 @@ def test_data_and_holes_are_found_in_the_table(store: Store) -> None:
     write(store, "zero", 5, 10)
     write(store, "same:7", 20)
 
-    assert [store.next_data(index) for index in (0, 3, 4, 5, 9, 10, 20)] == [
+    assert [store.table.next_data(index) for index in (0, 3, 4, 5, 9, 10, 20)] == [
         *(3, 3, 4, 9, 9, 20, 20)
     ]
-    assert store.next_data(21) is None
-    assert [store.next_hole(index) for index in (0, 3, 4, 5, 9, 10, 20)] == [
+    assert store.table.next_data(21) is None
+    assert [store.table.next_hole(index) for index in (0, 3, 4, 5, 9, 10, 20)] == [
         *(0, 5, 5, 5, 10, 10, 21)
     ]
 
 
 def test_an_empty_device_is_one_hole(store: Store) -> None:
-    assert store.next_data(0) is None
-    assert store.next_hole(0) == 0
-    assert store.next_hole(NR_SLOTS - 1) == NR_SLOTS - 1
+    assert store.table.next_data(0) is None
+    assert store.table.next_hole(0) == 0
+    assert store.table.next_hole(NR_SLOTS - 1) == NR_SLOTS - 1
 
 
 def test_a_full_device_has_its_hole_at_the_end(store: Store) -> None:
     write(store, "text", *range(NR_SLOTS))
 
-    assert store.next_hole(0) == store.next_hole(NR_SLOTS - 1) == NR_SLOTS
+    assert store.table.next_hole(0) == store.next_hole(NR_SLOTS - 1) == NR_SLOTS
 
 
 def test_a_hole_between_two_pages_of_the_table_is_found(bare: Device) -> None:
@@ -83,8 +83,8 @@ def test_a_hole_between_two_pages_of_the_table_is_found(bare: Device) -> None:
     write(bare.store, "zero", 0)
     write(bare.store, "same:7", *range(in_a_page), 3 * in_a_page)
 
-    assert bare.store.next_hole(0) == in_a_page
-    assert bare.store.next_data(in_a_page) == 3 * in_a_page
+    assert bare.store.table.next_hole(0) == in_a_page
+    assert bare.store.table.next_data(in_a_page) == 3 * in_a_page
 
 
 class CountingArena(MappedArena):
@@ -122,9 +122,9 @@ def test_slots_are_counted_by_flag(store: Store) -> None:
     write(store, "rand", 0, 1, LAST)
     write(store, "zero", 2)
 
-    assert store.nr_flagged(slots.HUGE) == 3
-    assert store.nr_flagged(slots.SAME) == 1
-    assert store.nr_flagged(slots.IDLE) == 0
+    assert store.table.nr_flagged(slots.HUGE) == 3
+    assert store.table.nr_flagged(slots.SAME) == 1
+    assert store.table.nr_flagged(slots.IDLE) == 0
 
 
 def test_a_read_may_set_a_mark(store: Store) -> None:

@@ -227,14 +227,14 @@ class Device:
 
     def _zero(self, start: int, end: int) -> None:
         """Overwrite the bytes of a part of a page, if a page is stored there."""
-        if start < end and not self.store.is_zero(PageIndex(start >> PAGE_SHIFT)):
+        if start < end and not self.store.table.is_zero(PageIndex(start >> PAGE_SHIFT)):
             self._write_pages(start, memoryview(bytes(end - start)))
 
     def seek_data(self, offset: int) -> int:
         """Return where data is from *offset* on; NoData if there is none."""
         index = None
         if 0 <= offset < self.disksize:
-            index = self.store.next_data(offset >> PAGE_SHIFT)
+            index = self.store.table.next_data(offset >> PAGE_SHIFT)
         if index is None:
             raise NoData(f"no data from {offset} on")
         return max(offset, index << PAGE_SHIFT)
@@ -243,11 +243,13 @@ class Device:
         """Return where zeros are from *offset* on; NoData at the end."""
         if not 0 <= offset < self.disksize:
             raise NoData(f"the device ends before {offset}")
-        return max(offset, self.store.next_hole(offset >> PAGE_SHIFT) << PAGE_SHIFT)
+        return max(
+            offset, self.store.table.next_hole(offset >> PAGE_SHIFT) << PAGE_SHIFT
+        )
 
     def nr_flagged(self, flag: int) -> int:
         """Return how many slots have *flag*."""
-        return self._store.nr_flagged(flag) if self._store else 0
+        return self._store.table.nr_flagged(flag) if self._store else 0
 
     def mm_stat(self) -> MmStat:
         """Return the use of memory."""

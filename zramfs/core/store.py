@@ -6,6 +6,7 @@ slot gives up goes through `_release`, the only place where counters go down.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -21,37 +22,29 @@ from zramfs.core.pool import (
     pool_bytes,
 )
 from zramfs.core.slots import (
-    AC_TIME_BYTES,
     ACCESS_CLEARS,
-    FILL_BYTES,
     HUGE,
+    IDLE,
+    NO_WB,
     PAYLOAD_SHIFT,
+    PP_SLOT,
     PRIORITY_MASK,
     PRIORITY_SHIFT,
     SAME,
     SIZE_MASK,
-    SLOT_BYTES,
     WB,
 )
 from zramfs.core.stats import Counters
+from zramfs.core.table import SlotTable, Words, table_bytes
 from zramfs.errors import CorruptPage, MemoryLimitExceeded
-from zramfs.units import PAGE_SHIFT, PAGE_SIZE, PageIndex, page_align
+from zramfs.units import PAGE_SHIFT, PAGE_SIZE, PageIndex
 
 ZERO_PAGE: Final = bytes(PAGE_SIZE)
 
 _WORD_BYTES: Final = 8
 
-_SCAN_SLOTS: Final = 1 << 20
-"""Slots looked at in one step of a whole-table scan: about 10 ms."""
-
-_NEAR_SLOTS: Final = 512
-"""Slots looked at first where the next is probably near: a page of the table."""
-
 _FREES: Final = 1024
 """Slots emptied in one step of a discard: about 1 ms."""
-
-_NOT_FLAGS: Final = np.uint64((1 << 64) - (1 << PAYLOAD_SHIFT) | SIZE_MASK)
-"""Payload and size: both 0 in an empty slot and in a page of zeros."""
 
 _MOVES: Final = 256
 """Objects moved in one step of a compaction: about 0.5 ms."""
@@ -59,17 +52,17 @@ _MOVES: Final = 256
 
 def arena_bytes(nr_slots: int) -> int:
     """Return the virtual size of everything a device of *nr_slots* pages needs."""
-    return _table_bytes(nr_slots) + pool_bytes(nr_slots)
+    return table_bytes(nr_slots) + pool_bytes(nr_slots)
 
 
-def _table_bytes(nr_slots: int) -> int:
-    return sum(
-        page_align(nr_slots * size) for size in (SLOT_BYTES, AC_TIME_BYTES, FILL_BYTES)
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class Claim:
+    """A page that post-processing works on; any access takes it away.
 
+    Compared by identity: a page that was written and claimed again has another.
+    """
 
-Words = np.ndarray[tuple[int], np.dtype[np.uint64]]
-"""Slot words, for what is done with many at once."""
+    index: PageIndex
 
 
 class Store:
@@ -81,7 +74,7 @@ class Store:
 
     __slots__ = (
         "_ac_time",
-        "_arena",
+        "_claims",
         "_codecs",
         "_compress",
         "_counters",
@@ -95,19 +88,20 @@ class Store:
         "nr_slots",
         "pages_stored",
         "same_pages",
+        "table",
     )
 
     def __init__(
         self, arena: Arena, nr_slots: int, codecs: Sequence[Codec], counters: Counters
     ) -> None:
-        self._arena = arena
-        view = arena.view
-        base = page_align(nr_slots * SLOT_BYTES)
-        self._words = view[: nr_slots * SLOT_BYTES].cast("Q")
-        self._ac_time = view[base : base + nr_slots * AC_TIME_BYTES].cast("I")
-        base += page_align(nr_slots * AC_TIME_BYTES)
-        self._fills = view[base : base + nr_slots * FILL_BYTES].cast("Q")
-        self._pool = Pool(arena, _table_bytes(nr_slots), nr_slots)
+        self.table = SlotTable(arena, nr_slots)
+        # What every request uses, without a step in between.
+        self._words = self.table.words
+        self._ac_time = self.table.ac_time
+        self._fills = self.table.fills
+        self._pool = Pool(arena, table_bytes(nr_slots), nr_slots)
+        # Claimed pages by index; those that were accessed since are not in here.
+        self._claims: dict[int, Claim] = {}
         self._codecs = tuple(codecs)
         self._compress = codecs[0].compress
         self._counters = counters
@@ -123,9 +117,7 @@ class Store:
 
     def close(self) -> None:
         """Let go of the memory, so that it can be unmapped."""
-        self._words.release()
-        self._ac_time.release()
-        self._fills.release()
+        self.table.close()
         self._pool.close()
 
     @property
@@ -165,6 +157,10 @@ class Store:
         accessed = word & ~ACCESS_CLEARS | mark
         if accessed != word:
             self._words[index] = accessed
+            self._claims.pop(index, None)
+        return self._page(index, word)
+
+    def _page(self, index: PageIndex, word: int) -> bytes:
         if word & SAME:
             return self._same_page(index, word)
         size = word & SIZE_MASK
@@ -235,6 +231,8 @@ class Store:
         self.pages_stored += 1
         if old:
             self._release(old)
+            if old & PP_SLOT:
+                self._claims.pop(index, None)
 
     def free(self, index: PageIndex) -> None:
         """Empty the slot at *index*."""
@@ -243,6 +241,8 @@ class Store:
             self._words[index] = 0
             self._ac_time[index] = 0
             self._release(old)
+            if old & PP_SLOT:
+                self._claims.pop(index, None)
 
     def _release(self, word: int) -> None:
         """Give up what *word*, no longer in the table, stood for."""
@@ -259,66 +259,55 @@ class Store:
     def discard(self, first: PageIndex, nr_pages: int) -> Iterator[None]:
         """Empty *nr_pages* slots in bounded steps; count all in notify_free."""
         self._counters.notify_free += nr_pages
-        for start, words in self._scan(first, first + nr_pages):
+        for start, words in self.table.scan(first, first + nr_pages):
             for count, index in enumerate(np.flatnonzero(words).tolist(), 1):
                 self.free(PageIndex(start + index))
                 if count % _FREES == 0:
                     yield
 
-    def is_zero(self, index: PageIndex) -> bool:
-        """Whether the page at *index* is known to be all zeros."""
-        return not self._words[index] & int(_NOT_FLAGS)
+    def claim(self, index: int) -> Claim | None:
+        """Claim a page that a scan has chosen; None if it was accessed since."""
+        if not self._words[index] & PP_SLOT:
+            return None
+        claim = Claim(PageIndex(index))
+        self._claims[index] = claim
+        return claim
 
-    def next_data(self, index: int) -> int | None:
-        """Return the first page from *index* on that is not all zeros, if any."""
-        for start, words in self._scan_on(index):
-            data = np.flatnonzero(words & _NOT_FLAGS)
-            if data.size:
-                return start + int(data[0])
-        return None
+    def holds(self, claim: Claim) -> bool:
+        """Whether the page is as it was when it was claimed."""
+        return self._claims.get(claim.index) is claim
 
-    def next_hole(self, index: int) -> int:
-        """Return the first page from *index* on that reads as zeros, or the end."""
-        for start, words in self._scan_on(index):
-            if start > index:
-                break
-            holes = np.flatnonzero(words & _NOT_FLAGS == 0)
-            if holes.size:
-                return start + int(holes[0])
-            index = start + words.size
-        return index
+    def peek(self, claim: Claim) -> bytes:
+        """Return a claimed page without that counting as an access."""
+        return self._page(claim.index, self._words[claim.index])
 
-    def nr_flagged(self, flag: int) -> int:
-        """Return how many slots have *flag*."""
-        mask = np.uint64(flag)
-        scan = self._scan(0, self.nr_slots)
-        return sum(int(np.count_nonzero(words & mask)) for _, words in scan)
+    def release(self, claim: Claim, flags: int = 0, *, keep_idle: bool = False) -> None:
+        """End a claim that still holds, setting *flags* in the slot.
 
-    def _scan_on(self, index: int) -> Iterator[tuple[int, Words]]:
-        """Yield as `_scan` does from *index* on: a few words, then ever more.
-
-        Whoever asks for one page after the other would else scan the whole table
-        each time.
+        The idle mark goes, because the page was worked on, unless *keep_idle*.
         """
-        count = _NEAR_SLOTS
-        while index < self.nr_slots:
-            # Up to the end of a page of the table: within one, that is quickest.
-            stop = min((index // count + 1) * count, self.nr_slots)
-            yield from self._scan(index, stop)
-            index = stop
-            count *= 2
+        if self._claims.pop(claim.index, None) is claim:
+            clears = PP_SLOT if keep_idle else PP_SLOT | IDLE
+            self._words[claim.index] = self._words[claim.index] & ~clears | flags
 
-    def _scan(self, start: int, stop: int) -> Iterator[tuple[int, Words]]:
-        """Yield the words of the slots in [start, stop), in runs with their start.
+    def exchange(self, claim: Claim, stored: Page, priority: int) -> None:
+        """Put *stored*, made by the algorithm of *priority*, in place of the page.
 
-        Leaves out what was never written. The words are the table itself.
+        The page is the same, so no limit applies; it looks untouched since boot.
         """
-        table = self._arena.written(start * SLOT_BYTES, stop * SLOT_BYTES)
-        for begin, end in table:
-            for offset in range(begin, end, _SCAN_SLOTS * SLOT_BYTES):
-                first = offset // SLOT_BYTES
-                last = min(first + _SCAN_SLOTS, end // SLOT_BYTES)
-                yield first, np.frombuffer(self._words[first:last], np.uint64)
+        # invariant: only a claim that holds may be exchanged.
+        assert self.holds(claim), claim
+        size = len(stored)
+        klass = class_of(size)
+        nr_pages_max = self._pool.nr_pages_max
+        place = self._pool.alloc(klass)
+        self._pool.write(klass, place, stored)
+        # Recompression does not raise mem_used_max (zram_drv.c).
+        self._pool.nr_pages_max = nr_pages_max
+        word = size | priority << PRIORITY_SHIFT | place << PAYLOAD_SHIFT
+        self._replace(claim.index, word | self._words[claim.index] & NO_WB)
+        self._ac_time[claim.index] = 0
+        self.compr_data_size += size
 
     def compact(self) -> Iterator[None]:
         """Move the tail of every class into its holes, a bounded step at a time.
@@ -331,7 +320,7 @@ class Store:
         pool.sort_holes()
         live = pool.live()
         try:
-            for start, words in self._scan(0, self.nr_slots):
+            for start, words in self.table.scan(0, self.nr_slots):
                 beyond = _beyond(words, live)
                 yield
                 for count, index in enumerate(beyond, 1):
