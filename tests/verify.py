@@ -141,7 +141,7 @@ def _verify_ready(device: Device) -> None:
     # invariant: the memory is as long as the table and the pool, not longer.
     assert len(store.table._arena.view) == arena_bytes(store.nr_slots)
     # invariant: the primary algorithm is the one that the device shows.
-    assert store._codecs[0].name == device.comp_algorithm
+    assert store._codecs[0].name == device.algorithms[0]
 
 
 def _verify_slot(store: Store, slot: Slot) -> None:

@@ -5,6 +5,7 @@ the kernel function of the same name answers, to the errno: ``lib/kstrtox.c`` an
 ``lib/cmdline.c`` of Linux 7.3. They never strip blanks.
 """
 
+from collections.abc import Iterator
 from typing import Final, NewType
 
 from zramfs.errors import InvalidValue, OutOfRange
@@ -16,6 +17,7 @@ SECTOR_SHIFT: Final = 9
 PageIndex = NewType("PageIndex", int)
 """The number of a page of the swapfile."""
 
+_S32_MAX: Final = (1 << 31) - 1
 _U64: Final = (1 << 64) - 1
 _SUFFIXES: Final = "KMGTPE"
 _DIGITS: Final = "0123456789abcdef"
@@ -81,6 +83,51 @@ def kstrtoull(text: str, *, maximum: int = _U64, base: int = 10) -> int:
     if value > maximum:
         raise OutOfRange(f"number too large: {text!r}")
     return value
+
+
+_SPACES: Final = " \t\n\v\f\r"
+
+
+def next_args(text: str) -> Iterator[tuple[str, str | None]]:
+    """Split *text* into ``key=value`` words, as next_arg() of lib/cmdline.c does.
+
+    The value is None where there is no ``=`` behind the first character; it, or
+    the whole word, may stand in double quotes, and then contains blanks.
+    """
+    text = text.lstrip(_SPACES)
+    while text:
+        word, text = _next_word(text)
+        text = text.lstrip(_SPACES)
+        equals = word.find("=", 1)
+        if equals < 0:
+            yield word, None
+            continue
+        value = word[equals + 1 :]
+        if value.startswith('"'):
+            value = value[1:].removesuffix('"')
+        yield word[:equals], value
+
+
+def _next_word(text: str) -> tuple[str, str]:
+    """Return the first word of *text*, without quotes around it, and the rest."""
+    is_quoted = text.startswith('"')
+    text = text[1:] if is_quoted else text
+    in_quotes = is_quoted
+    end = 0
+    while end < len(text) and (in_quotes or text[end] not in _SPACES):
+        in_quotes ^= text[end] == '"'
+        end += 1
+    word = text[:end]
+    return word.removesuffix('"') if is_quoted else word, text[end:]
+
+
+def kstrtoint(text: str) -> int:
+    """Parse a signed 32-bit number in base 10; see `kstrtoull` for the rest."""
+    negative = text.startswith("-")
+    if text.startswith("-+"):
+        raise InvalidValue(f"not a number: {text!r}")
+    value = kstrtoull(text[negative:], maximum=_S32_MAX + negative)
+    return -value if negative else value
 
 
 def human_size(size: int) -> str:

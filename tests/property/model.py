@@ -58,7 +58,7 @@ class Model:
         self.compaction: Iterator[None] | None = None
         self.notify_free = self.huge_pages_since = 0
         self.codec = open_codec(algorithm)
-        self.device.set_comp_algorithm(algorithm)
+        self.device.set_algorithm(0, algorithm)
         self.device.set_disksize(self.nr_slots * PAGE_SIZE)
         Model.watched = self
 

@@ -201,7 +201,7 @@ def test_disksize_initialises_in_whole_pages(
 @pytest.mark.parametrize(("name", "text", "number"), REFUSED)
 def test_a_bare_device_refuses(bare: Device, name: str, text: str, number: int) -> None:
     bare.set_mem_limit(PAGE_SIZE)
-    bare.set_comp_algorithm("zstd")
+    bare.set_algorithm(0, "zstd")
 
     refuse(bare, name, text, number)
 
@@ -225,7 +225,7 @@ def test_a_listed_algorithm_can_be_chosen(bare: Device, text: str, name: str) ->
     store(bare, "comp_algorithm", text)
 
     listing = "lz4 lz4hc zstd deflate \n"
-    assert bare.comp_algorithm == name
+    assert bare.algorithms[0] == name
     assert show(bare, "comp_algorithm") == listing.replace(f"{name} ", f"[{name}] ", 1)
 
 

@@ -33,7 +33,7 @@ def corrupt(device: Device, index: int) -> None:
 def test_a_new_device_is_bare(bare: Device) -> None:
     assert bare.state is State.BARE
     assert (bare.disksize, bare.mem_limit, bare.openers) == (0, 0, 0)
-    assert bare.comp_algorithm == "lz4"
+    assert bare.algorithms[0] == "lz4"
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,11 @@ def test_disksize_is_frozen_after_init(device: Device) -> None:
 
 
 def test_a_disksize_that_cannot_be_had_changes_nothing(bare: Device) -> None:
-    bare.set_comp_algorithm("zstd")
+    bare.set_algorithm(0, "zstd")
     with pytest.raises(OutOfMemory, match="cannot map"):
         bare.set_disksize(1 << 60)
 
-    state = bare.state, bare.disksize, bare.comp_algorithm
+    state = bare.state, bare.disksize, bare.algorithms[0]
     assert state == (State.BARE, 0, "zstd")
     bare.set_disksize(PAGE_SIZE)
     assert bare.disksize == PAGE_SIZE
@@ -80,7 +80,7 @@ def test_a_bare_device_reads_nothing_and_takes_nothing(bare: Device) -> None:
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_each_algorithm_keeps_pages(bare: Device, name: str) -> None:
-    bare.set_comp_algorithm(name)
+    bare.set_algorithm(0, name)
     bare.set_disksize(END)
     for index, kind in enumerate(["text", "half", "rand", "same:5"]):
         write_page(bare, index, kind)
@@ -89,7 +89,7 @@ def test_each_algorithm_keeps_pages(bare: Device, name: str) -> None:
 
 def test_an_algorithm_must_have_been_looked_up(bare: Device) -> None:
     with pytest.raises(AssertionError, match="lzo"):
-        bare.set_comp_algorithm("lzo")
+        bare.set_algorithm(0, "lzo")
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_a_corrupt_page_can_be_overwritten(device: Device) -> None:
 
 
 def test_reset_drops_pages_statistics_and_settings(bare: Device) -> None:
-    bare.set_comp_algorithm("zstd")
+    bare.set_algorithm(0, "zstd")
     bare.set_mem_limit(PAGE_SIZE)
     bare.set_disksize(END)
     write_page(bare, 0, "rand")
@@ -200,18 +200,18 @@ def test_reset_drops_pages_statistics_and_settings(bare: Device) -> None:
     bare.reset()
 
     assert bare.state is State.BARE
-    assert (bare.disksize, bare.mem_limit, bare.comp_algorithm) == (0, 0, "lz4")
+    assert (bare.disksize, bare.mem_limit, bare.algorithms[0]) == (0, 0, "lz4")
     assert bare.counters == Counters()
     assert set(str(bare.mm_stat()).split()) == {"0"}
 
 
 def test_a_bare_device_can_be_reset(bare: Device) -> None:
-    bare.set_comp_algorithm("zstd")
+    bare.set_algorithm(0, "zstd")
     bare.set_mem_limit(PAGE_SIZE)
 
     bare.reset()
 
-    assert (bare.mem_limit, bare.comp_algorithm) == (0, "lz4")
+    assert (bare.mem_limit, bare.algorithms[0]) == (0, "lz4")
 
 
 def test_a_new_life_begins_with_zeros(device: Device) -> None:

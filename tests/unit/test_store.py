@@ -214,7 +214,7 @@ def test_a_read_takes_the_marks_off_and_a_peek_does_not(
 @pytest.mark.parametrize("name", ALGORITHMS)
 @pytest.mark.parametrize("broken", [b"", b"\xff" * 62])
 def test_a_corrupt_object_is_reported(bare: Device, name: str, broken: bytes) -> None:
-    bare.set_comp_algorithm(name)
+    bare.set_algorithm(0, name)
     bare.set_disksize(NR_SLOTS * PAGE_SIZE)
     write(bare.store, "text", 0)
     slot = used_slots(bare.store)[0]

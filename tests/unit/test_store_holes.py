@@ -74,7 +74,7 @@ def test_an_empty_device_is_one_hole(store: Store) -> None:
 def test_a_full_device_has_its_hole_at_the_end(store: Store) -> None:
     write(store, "text", *range(NR_SLOTS))
 
-    assert store.table.next_hole(0) == store.next_hole(NR_SLOTS - 1) == NR_SLOTS
+    assert store.table.next_hole(0) == store.table.next_hole(NR_SLOTS - 1) == NR_SLOTS
 
 
 def test_a_hole_between_two_pages_of_the_table_is_found(bare: Device) -> None:

@@ -9,27 +9,32 @@ kernel's and shows in the errno: parse, then look at the state, then change the
 device. Grammar and formats: ``zram_drv.c`` of Linux 7.3.
 """
 
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from zramfs.core.codecs import ALGORITHMS
-from zramfs.core.device import Device
+from zramfs.core.algorithms import (
+    parse_params,
+    parse_primary,
+    parse_recompress,
+    parse_secondary,
+    show_names,
+    show_secondaries,
+)
+from zramfs.core.device import Change, Device
 from zramfs.core.lifecycle import State
+from zramfs.core.steps import Steps
 from zramfs.errors import (
     DeviceBusy,
     InvalidValue,
     NotInitialised,
     OutOfRange,
-    TextTooLong,
 )
 from zramfs.units import SECTOR_SHIFT, kstrtoull, memparse, page_align
 
-Change = Callable[[Device], Iterator[None] | None]
-"""A parsed store. It changes the device, and may return further work in bounded
-steps: between two of them other requests are served."""
+Lines = Callable[[Device, int, int], tuple[bytes, int]]
+"""Shows a part: from a slot on, and so many bytes; returns it, and where to go on."""
 
 
 class When(Enum):
@@ -47,6 +52,8 @@ class Attribute:
     name: str
     doc: str
     show: Callable[[Device], str] | None = None
+    lines: Lines | None = None
+    """Shows it piece by piece, where it is too long to be made at once."""
     parse: Callable[[str], Change] | None = None
     """Turns the text of a write into the change it asks for, or raises."""
     when: When = When.ALWAYS
@@ -60,9 +67,10 @@ class Attribute:
     @property
     def mode(self) -> int:
         """Permission bits, as sysfs would create them."""
-        return (0o444 if self.show else 0) | (0o200 if self.parse else 0)
+        readable = 0o444 if self.show else 0o400 if self.lines else 0
+        return readable | (0o200 if self.parse else 0)
 
-    def store(self, device: Device, text: str) -> Iterator[None] | None:
+    def store(self, device: Device, text: str) -> Steps | None:
         """Do what writing *text* does; on any error the device is unchanged."""
         # invariant: files without write permission are never stored to.
         assert self.parse, f"{self.name} is read-only"
@@ -76,8 +84,7 @@ class Attribute:
 
 _U16_MAX: Final = (1 << 16) - 1
 
-_ALGORITHM_NAME_MAX: Final = 128
-"""CRYPTO_MAX_ALG_NAME: bytes, with the final NUL."""
+_U32_MAX: Final = (1 << 32) - 1
 
 
 def _disksize(text: str) -> Change:
@@ -93,25 +100,6 @@ def _reset(text: str) -> Change:
     return Device.reset
 
 
-def _comp_algorithm(text: str) -> Change:
-    if len(os.fsencode(text)) >= _ALGORITHM_NAME_MAX:
-        raise TextTooLong(f"an algorithm's name has no {len(text)} characters")
-    name = text.removesuffix("\n")
-    if name not in ALGORITHMS:
-        raise InvalidValue(f"no algorithm {name!r}, only: {' '.join(ALGORITHMS)}")
-    return lambda device: device.set_comp_algorithm(name)
-
-
-def _show_comp_algorithm(device: Device) -> str:
-    return (
-        "".join(
-            f"[{name}] " if name == device.comp_algorithm else f"{name} "
-            for name in ALGORITHMS
-        )
-        + "\n"
-    )
-
-
 def _mem_limit(text: str) -> Change:
     limit = memparse(text)
     return lambda device: device.set_mem_limit(limit)
@@ -125,6 +113,16 @@ def _mem_used_max(text: str) -> Change:
     if value:
         raise InvalidValue(f"mem_used_max takes 0 only: {text!r}")
     return Device.reset_mem_used_max
+
+
+def _idle(text: str) -> Change:
+    if text.removesuffix("\n") == "all":
+        return lambda device: device.mark_idle(None)
+    try:
+        age_s = kstrtoull(text, maximum=_U32_MAX, base=0)
+    except OutOfRange as error:
+        raise InvalidValue(str(error)) from error
+    return lambda device: device.mark_idle(age_s)
 
 
 def _compact(_text: str) -> Change:
@@ -192,9 +190,16 @@ _TABLE: Final = (
         doc="0 begins the high-water mark of memory use anew",
     ),
     Attribute(
+        name="idle",
+        parse=_idle,
+        when=When.READY,
+        exclusive=True,
+        doc="mark stored pages idle: 'all', or those not accessed for so many seconds",
+    ),
+    Attribute(
         name="comp_algorithm",
-        show=_show_comp_algorithm,
-        parse=_comp_algorithm,
+        show=lambda device: show_names(device.algorithms[0]),
+        parse=parse_primary,
         when=When.BARE,
         option="NAME",
         doc="algorithms that there are, the one in use in brackets",
@@ -214,6 +219,28 @@ _TABLE: Final = (
         name="debug_stat",
         show=lambda device: f"version: 1\n0 {device.counters.miss_free:8}\n",
         doc="miss_free, behind a version number",
+    ),
+    Attribute(
+        name="recomp_algorithm",
+        show=show_secondaries,
+        parse=parse_secondary,
+        when=When.BARE,
+        doc="secondary algorithms for recompress: algo=NAME [priority=1..3]",
+    ),
+    Attribute(
+        name="recompress",
+        parse=parse_recompress,
+        when=When.READY,
+        exclusive=True,
+        doc="store pages anew with a secondary algorithm: [type=idle|huge|huge_idle] "
+        "[threshold=BYTES] [max_pages=N] [algo=NAME] [priority=1..3]",
+    ),
+    Attribute(
+        name="algorithm_params",
+        parse=parse_params,
+        when=When.BARE,
+        doc="parameters of an algorithm: [algo=NAME] [priority=0..3] [level=N] "
+        "[dict=PATH] [deflate.winbits=N]",
     ),
 )
 

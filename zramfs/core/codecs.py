@@ -37,6 +37,19 @@ DECOMPRESS_ERRORS: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Params:
+    """What `algorithm_params` says of one algorithm; None is the default."""
+
+    level: int | None = None
+    dictionary: bytes | None = None
+    winbits: int | None = None
+    """Of deflate: the logarithm of its window, negative without a header."""
+
+
+DEFAULTS: Final = Params()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
     """One algorithm, ready to use.
 
@@ -48,55 +61,100 @@ class Codec:
     name: str
     compress: Callable[[Page], bytes]
     decompress: Callable[[Page], bytes]
+    compress_many: Callable[[list[bytes]], list[bytes]] | None = None
+    """Compresses pages on all processors in one call, if the library can; other
+    threads run meanwhile."""
 
 
-def _lz4() -> Codec:
+_LZ4_LEVELS: Final = range(1, 65537 + 1)  # LZ4_ACCELERATION_MAX
+_LZ4HC_LEVELS: Final = range(1, 16 + 1)  # LZ4HC_MAX_CLEVEL, which lz4 clamps to 12
+_LZ4HC_MOST: Final = 12
+_ZSTD_LEVELS: Final = range(-131072, 22 + 1)  # zstd_min_clevel(), zstd_max_clevel()
+_ZSTD_DEFAULT: Final = 3  # zstd_default_clevel()
+_DEFLATE_LEVELS: Final = range(-1, 9 + 1)  # Z_DEFAULT_COMPRESSION, Z_BEST_COMPRESSION
+_DEFLATE_WINBITS: Final = -12  # DEFLATE_DEF_WINBITS: raw, a window of a page
+_DEFLATE_WINDOWS: Final = frozenset({*range(-15, -8), *range(9, 16)})
+
+
+def _level(name: str, params: Params, default: int, levels: range) -> int:
+    level = default if params.level is None else params.level
+    if level not in levels:
+        limits = f"{levels.start} to {levels.stop - 1}"
+        raise InvalidValue(f"{name} has no level {level}, only {limits}")
+    return level
+
+
+def _lz4(params: Params) -> Codec:
+    level = _level("lz4", params, 1, _LZ4_LEVELS)
+    fast = {"mode": "fast", "acceleration": level} if level > 1 else {}
+    known = {"dict": params.dictionary} if params.dictionary else {}
     return Codec(
         name="lz4",
-        compress=partial(lz4.block.compress, store_size=False),
-        decompress=partial(lz4.block.decompress, uncompressed_size=PAGE_SIZE),
+        compress=partial(lz4.block.compress, store_size=False, **fast, **known),
+        decompress=partial(lz4.block.decompress, uncompressed_size=PAGE_SIZE, **known),
     )
 
 
-def _lz4hc() -> Codec:
+def _lz4hc(params: Params) -> Codec:
+    level = _level("lz4hc", params, 9, _LZ4HC_LEVELS)  # LZ4HC_DEFAULT_CLEVEL
+    known = {"dict": params.dictionary} if params.dictionary else {}
     return Codec(
         name="lz4hc",
         compress=partial(
             lz4.block.compress,
             mode="high_compression",
-            compression=9,  # LZ4HC_DEFAULT_CLEVEL
+            compression=min(level, _LZ4HC_MOST),
             store_size=False,
+            **known,
         ),
-        decompress=partial(lz4.block.decompress, uncompressed_size=PAGE_SIZE),
+        decompress=partial(lz4.block.decompress, uncompressed_size=PAGE_SIZE, **known),
     )
 
 
-def _zstd() -> Codec:
-    compressor = zstandard.ZstdCompressor(level=3)  # ZSTD_defaultCLevel()
-    decompressor = zstandard.ZstdDecompressor()
+def _zstd(params: Params) -> Codec:
+    level = _level("zstd", params, _ZSTD_DEFAULT, _ZSTD_LEVELS)
+    dictionary = None
+    if params.dictionary:
+        dictionary = zstandard.ZstdCompressionDict(params.dictionary)
+    # As zstd_get_params(level, PAGE_SIZE): tables for a page, not for a stream.
+    compressor = zstandard.ZstdCompressor(
+        dict_data=dictionary,
+        compression_params=zstandard.ZstdCompressionParameters.from_level(
+            level, source_size=PAGE_SIZE
+        ),
+    )
+    decompressor = zstandard.ZstdDecompressor(dict_data=dictionary)
+
+    def compress_many(pages: list[bytes]) -> list[bytes]:
+        found = compressor.multi_compress_to_buffer([*pages], threads=-1)
+        return [found[index].tobytes() for index in range(len(found))]
+
     return Codec(
         name="zstd",
         compress=compressor.compress,
         decompress=partial(decompressor.decompress, max_output_size=PAGE_SIZE),
+        compress_many=compress_many,
     )
 
 
-_DEFLATE_WINBITS: Final = -12  # raw deflate, the kernel's DEFLATE_DEF_WINBITS
+def _deflate(params: Params) -> Codec:
+    level = _level("deflate", params, zlib.Z_DEFAULT_COMPRESSION, _DEFLATE_LEVELS)
+    winbits = _DEFLATE_WINBITS if params.winbits is None else params.winbits
+    if winbits not in _DEFLATE_WINDOWS:
+        raise InvalidValue(f"deflate has no window of {winbits} bits")
 
-
-def _deflate() -> Codec:
     def compress(page: Page) -> bytes:
-        stream = zlib.compressobj(wbits=_DEFLATE_WINBITS)
+        stream = zlib.compressobj(level, wbits=winbits)
         return stream.compress(page) + stream.flush()
 
     def decompress(stored: Page) -> bytes:
-        stream = zlib.decompressobj(wbits=_DEFLATE_WINBITS)
+        stream = zlib.decompressobj(wbits=winbits)
         return stream.decompress(stored, PAGE_SIZE)
 
     return Codec(name="deflate", compress=compress, decompress=decompress)
 
 
-_FACTORIES: Final[dict[str, Callable[[], Codec]]] = {
+_FACTORIES: Final[dict[str, Callable[[Params], Codec]]] = {
     "lz4": _lz4,
     "lz4hc": _lz4hc,
     "zstd": _zstd,
@@ -109,11 +167,11 @@ ALGORITHMS: Final = tuple(_FACTORIES)
 DEFAULT_ALGORITHM: Final = "lz4"
 
 
-def open_codec(name: str) -> Codec:
-    """Make the codec *name* ready; InvalidValue if there is none."""
+def open_codec(name: str, params: Params = DEFAULTS) -> Codec:
+    """Make the codec *name* ready; InvalidValue if it refuses its parameters."""
     try:
         factory = _FACTORIES[name]
     except KeyError:
         known = " ".join(ALGORITHMS)
         raise InvalidValue(f"no algorithm {name!r} here, only: {known}") from None
-    return factory()
+    return factory(params)

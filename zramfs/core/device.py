@@ -4,16 +4,26 @@ Everything here is synchronous, so every call is atomic: whoever calls from a
 task sees the device between two requests, never inside one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Final, Protocol
 
-from zramfs.core.codecs import ALGORITHMS, DEFAULT_ALGORITHM, open_codec
+from zramfs.core.codecs import (
+    ALGORITHMS,
+    DEFAULT_ALGORITHM,
+    DEFAULTS,
+    Codec,
+    Params,
+    open_codec,
+)
 from zramfs.core.lifecycle import Event, State, advance
 from zramfs.core.pool import Arena
+from zramfs.core.postprocess import Recompression, recompress
 from zramfs.core.stats import BlockStat, Counters, IoStat, MmStat
+from zramfs.core.steps import Steps
 from zramfs.core.store import Store, arena_bytes
 from zramfs.errors import (
     DeviceBusy,
+    InvalidValue,
     NoData,
     NoSpace,
     NotInitialised,
@@ -22,6 +32,9 @@ from zramfs.errors import (
     ZramError,
 )
 from zramfs.units import PAGE_SHIFT, PAGE_SIZE, SECTOR_SHIFT, PageIndex, page_align
+
+MAX_ALGORITHMS: Final = 4
+"""A primary and three secondaries (ZRAM_MAX_COMPS)."""
 
 _IN_PAGE: Final = PAGE_SIZE - 1
 """The bits of an offset that say where in its page it lies."""
@@ -42,23 +55,33 @@ class Device:
 
     __slots__ = (
         "_memory",
+        "_now_s",
+        "_read_file",
         "_state",
         "_store",
-        "comp_algorithm",
+        "algorithms",
         "counters",
         "disksize",
         "mem_limit",
         "openers",
+        "params",
     )
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(
+        self, memory: Memory, read_file: Callable[[str], bytes] | None = None
+    ) -> None:
         self._memory = memory
+        self._read_file = read_file
+        self._now_s = 0
         self._state = State.BARE
         self._store: Store | None = None
         self.disksize = 0
         """Uncompressed capacity in bytes; 0 until initialised."""
-        self.comp_algorithm = DEFAULT_ALGORITHM
-        """Name of the primary algorithm."""
+        self.algorithms: list[str | None] = []
+        """Names of the algorithms by priority, the primary first."""
+        self.params: list[Params] = []
+        """Their parameters."""
+        self._forget_algorithms()
         self.mem_limit = 0
         """Most bytes that the pool may hold; 0 is no limit."""
         self.counters = Counters()
@@ -81,22 +104,59 @@ class Device:
         """Initialise the device with room for *disksize* bytes, in whole pages.
 
         DeviceBusy if it is initialised, OutOfMemory if the memory cannot be had;
-        then the device is as it was.
+        then the device is as it was. InvalidValue if an algorithm refuses its
+        parameters; then all of them are the defaults again.
         """
         state = advance(self._state, Event.SET_DISKSIZE)
-        codec = open_codec(self.comp_algorithm)
         nr_slots = page_align(disksize) >> PAGE_SHIFT
         arena = self._memory.map(arena_bytes(nr_slots))
-        self._store = Store(arena, nr_slots, [codec], self.counters)
+        try:
+            codecs = self._open_codecs()
+        except InvalidValue:
+            self._memory.unmap()
+            self._forget_algorithms()
+            raise
+        self._store = Store(arena, nr_slots, codecs, self.counters)
         self._store.limit_pages = self.mem_limit >> PAGE_SHIFT
+        self._store.now_s = self._now_s
         self.disksize = nr_slots << PAGE_SHIFT
         self._state = state
 
-    def set_comp_algorithm(self, name: str) -> None:
-        """Choose the primary algorithm, one of ALGORITHMS."""
+    def _open_codecs(self) -> list[Codec | None]:
+        return [
+            open_codec(name, params) if name else None
+            for name, params in zip(self.algorithms, self.params, strict=True)
+        ]
+
+    def _forget_algorithms(self) -> None:
+        self.algorithms = [DEFAULT_ALGORITHM, *[None] * (MAX_ALGORITHMS - 1)]
+        self.params = [DEFAULTS] * MAX_ALGORITHMS
+
+    def set_algorithm(self, priority: int, name: str) -> None:
+        """Choose the algorithm of *priority*, one of ALGORITHMS.
+
+        Its parameters are the defaults then.
+        """
         # invariant: callers have looked *name* up.
         assert name in ALGORITHMS, name
-        self.comp_algorithm = name
+        self.algorithms[priority] = name
+        self.params[priority] = DEFAULTS
+
+    def find_algorithm(self, name: str, lowest: int) -> int:
+        """Return the first priority from *lowest* on that uses *name*."""
+        try:
+            return self.algorithms.index(name, lowest)
+        except ValueError:
+            raise InvalidValue(f"{name} is not configured") from None
+
+    def read_dictionary(self, path: str) -> bytes:
+        """Return the file at *path*; InvalidValue if it is empty or no file."""
+        # invariant: whoever offers dictionaries says how to read them.
+        assert self._read_file, path
+        data = self._read_file(path)
+        if not data:
+            raise InvalidValue(f"{path} is empty")
+        return data
 
     def set_mem_limit(self, limit: int) -> None:
         """Let the pool hold no more than *limit* bytes, in whole pages; 0: any."""
@@ -122,17 +182,36 @@ class Device:
             self._store = None
             self._memory.unmap()
         self.disksize = 0
-        self.comp_algorithm = DEFAULT_ALGORITHM
+        self._forget_algorithms()
         self.mem_limit = 0
         self.counters = Counters()
         self._state = advance(self._state, Event.RESET_DONE)
 
-    def compact(self) -> Iterator[None]:
+    def compact(self) -> Steps:
         """Return the steps of a compaction of the pool."""
         return self.store.compact()
 
+    def mark_idle(self, age_s: int | None) -> Steps:
+        """Return the steps of marking pages idle: all, or those of *age_s* seconds.
+
+        Nothing is that old if the machine has not been up for so long.
+        """
+        if age_s is None or age_s == self._now_s:
+            return self.store.table.mark_idle(None)
+        if age_s > self._now_s:
+            return iter(())
+        return self.store.table.mark_idle(self._now_s - age_s)
+
+    def recompress(self, request: Recompression) -> Steps:
+        """Return the steps of a recompression; InvalidValue without its algorithm."""
+        codec = self.store.codec(request.priority)
+        if codec is None:
+            raise InvalidValue(f"no algorithm has priority {request.priority}")
+        return recompress(self.store, codec, request)
+
     def tick(self, now_s: int) -> None:
         """Take the time, in seconds since boot, that accesses happen at from now."""
+        self._now_s = now_s
         if self._store:
             self._store.now_s = now_s
 
@@ -210,7 +289,7 @@ class Device:
                 store.write(index, memoryview(page))
             done += len(piece)
 
-    def discard(self, offset: int, length: int) -> Iterator[None]:
+    def discard(self, offset: int, length: int) -> Steps:
         """Make the bytes at *offset* zero, in bounded steps, up to the end.
 
         Whole pages give their memory back and count in notify_free.
@@ -285,3 +364,7 @@ class Device:
             writes=counters.writes,
             write_sectors=counters.write_sectors,
         )
+
+
+Change = Callable[[Device], Steps | None]
+"""A parsed store. It changes the device, and may return further work in steps."""

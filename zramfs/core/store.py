@@ -5,7 +5,7 @@ The life of a page is here and nowhere else: `write` chooses how to keep it
 slot gives up goes through `_release`, the only place where counters go down.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,6 +35,7 @@ from zramfs.core.slots import (
     WB,
 )
 from zramfs.core.stats import Counters
+from zramfs.core.steps import Steps
 from zramfs.core.table import SlotTable, Words, table_bytes
 from zramfs.errors import CorruptPage, MemoryLimitExceeded
 from zramfs.units import PAGE_SHIFT, PAGE_SIZE, PageIndex
@@ -92,7 +93,11 @@ class Store:
     )
 
     def __init__(
-        self, arena: Arena, nr_slots: int, codecs: Sequence[Codec], counters: Counters
+        self,
+        arena: Arena,
+        nr_slots: int,
+        codecs: Sequence[Codec | None],
+        counters: Counters,
     ) -> None:
         self.table = SlotTable(arena, nr_slots)
         # What every request uses, without a step in between.
@@ -103,7 +108,10 @@ class Store:
         # Claimed pages by index; those that were accessed since are not in here.
         self._claims: dict[int, Claim] = {}
         self._codecs = tuple(codecs)
-        self._compress = codecs[0].compress
+        primary = codecs[0]
+        # invariant: there is always a primary algorithm.
+        assert primary, "no primary algorithm"
+        self._compress = primary.compress
         self._counters = counters
         self.nr_slots = nr_slots
         self.now_s = 0
@@ -119,6 +127,10 @@ class Store:
         """Let go of the memory, so that it can be unmapped."""
         self.table.close()
         self._pool.close()
+
+    def codec(self, priority: int) -> Codec | None:
+        """Return the algorithm of *priority*, None if none is configured."""
+        return self._codecs[priority] if priority < len(self._codecs) else None
 
     @property
     def pool_pages(self) -> int:
@@ -169,6 +181,8 @@ class Store:
         if word & HUGE:
             return bytes(stored)
         codec = self._codecs[(word & PRIORITY_MASK) >> PRIORITY_SHIFT]
+        # invariant: only what is configured has compressed a page.
+        assert codec, word
         try:
             page = codec.decompress(stored)
         except DECOMPRESS_ERRORS as error:
@@ -256,14 +270,14 @@ class Store:
         if word & HUGE:
             self.huge_pages -= 1
 
-    def discard(self, first: PageIndex, nr_pages: int) -> Iterator[None]:
+    def discard(self, first: PageIndex, nr_pages: int) -> Steps:
         """Empty *nr_pages* slots in bounded steps; count all in notify_free."""
         self._counters.notify_free += nr_pages
         for start, words in self.table.scan(first, first + nr_pages):
             for count, index in enumerate(np.flatnonzero(words).tolist(), 1):
                 self.free(PageIndex(start + index))
                 if count % _FREES == 0:
-                    yield
+                    yield None
 
     def claim(self, index: int) -> Claim | None:
         """Claim a page that a scan has chosen; None if it was accessed since."""
@@ -276,6 +290,15 @@ class Store:
     def holds(self, claim: Claim) -> bool:
         """Whether the page is as it was when it was claimed."""
         return self._claims.get(claim.index) is claim
+
+    def size_of(self, claim: Claim) -> int:
+        """Return the stored size of a claimed page, in bytes."""
+        return self._words[claim.index] & SIZE_MASK
+
+    def end_pass(self) -> None:
+        """Take back what a pass has chosen and not worked on."""
+        self._claims.clear()
+        self.table.unmark(PP_SLOT)
 
     def peek(self, claim: Claim) -> bytes:
         """Return a claimed page without that counting as an access."""
@@ -309,7 +332,7 @@ class Store:
         self._ac_time[claim.index] = 0
         self.compr_data_size += size
 
-    def compact(self) -> Iterator[None]:
+    def compact(self) -> Steps:
         """Move the tail of every class into its holes, a bounded step at a time.
 
         Between two steps anything may happen to any slot, so each move looks at
@@ -322,11 +345,11 @@ class Store:
         try:
             for start, words in self.table.scan(0, self.nr_slots):
                 beyond = _beyond(words, live)
-                yield
+                yield None
                 for count, index in enumerate(beyond, 1):
                     self._move(start + index, live)
                     if count % _MOVES == 0:
-                        yield
+                        yield None
         finally:
             pool.sort_holes()
 

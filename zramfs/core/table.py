@@ -22,6 +22,7 @@ from zramfs.core.slots import (
     SLOT_BYTES,
     WB,
 )
+from zramfs.core.steps import Steps
 from zramfs.units import PageIndex, page_align
 
 Words = np.ndarray[tuple[int], np.dtype[np.uint64]]
@@ -123,7 +124,14 @@ class SlotTable:
         scan = self.scan(0, self.nr_slots)
         return sum(int(np.count_nonzero(words & mask)) for _, words in scan)
 
-    def mark_idle(self, before_s: int | None) -> Iterator[None]:
+    def unmark(self, flag: int) -> None:
+        """Take *flag* off wherever it is."""
+        for _, words in self.scan(0, self.nr_slots):
+            marked = words & np.uint64(flag) != 0
+            if marked.any():
+                words[marked] &= ~np.uint64(flag)
+
+    def mark_idle(self, before_s: int | None) -> Steps:
         """Mark stored pages idle, in bounded steps: all, or by their last access.
 
         With *before_s*, those accessed before it are marked and the others lose
@@ -138,7 +146,7 @@ class SlotTable:
                 old = idle & (np.frombuffer(times, np.uint32) < before_s)
                 words[idle] &= ~np.uint64(IDLE)
                 words[old] |= np.uint64(IDLE)
-            yield
+            yield None
 
     def allocated(self, index: int, most: int) -> list[int]:
         """Return up to *most* slots from *index* on that are not empty."""

@@ -5,13 +5,13 @@ every await.
 """
 
 import time
-from collections.abc import Iterator
 
 import trio
 
 from zramfs.core.attributes import Attribute
 from zramfs.core.device import Device
 from zramfs.core.lifecycle import State
+from zramfs.core.steps import Steps
 from zramfs.mount.paths import PathStat
 
 
@@ -66,13 +66,17 @@ class Bio:
             attribute.store(self._device, text)
             return
         async with self._pass_lock:
+            self._tick()
             await run_steps(attribute.store(self._device, text))
 
 
-async def run_steps(steps: Iterator[None] | None) -> None:
+async def run_steps(steps: Steps | None) -> None:
     """Take all *steps*, letting other requests in between.
 
     Either takes them all, or raises Cancelled after one of them.
     """
-    for _ in steps or ():
-        await trio.lowlevel.checkpoint()
+    for work in steps or ():
+        if work:
+            await trio.to_thread.run_sync(work)
+        else:
+            await trio.lowlevel.checkpoint()

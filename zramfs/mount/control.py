@@ -2,7 +2,9 @@
 
 import os
 
-from zramfs.core.attributes import Attribute, Change
+from zramfs.core.attributes import Attribute
+from zramfs.core.block_state import read_block_state
+from zramfs.core.device import Change
 from zramfs.errors import ModeNotSupported
 from zramfs.mount.paths import Paths, RwPage, parse_rw_page
 
@@ -21,6 +23,11 @@ def control_files(paths: Paths, *, lane: bool) -> tuple[Attribute, ...]:
         return lambda _: paths.select(mode)
 
     return (
+        Attribute(
+            name="block_state",
+            lines=read_block_state,
+            doc="a line for each stored page, in the format of debugfs",
+        ),
         Attribute(
             name="rw_page",
             show=lambda _: paths.show(),

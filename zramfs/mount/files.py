@@ -10,9 +10,9 @@ import logging
 import os
 from typing import Final
 
-from zramfs.core.attributes import Attribute
+from zramfs.core.attributes import Attribute, Lines
 from zramfs.core.device import Device
-from zramfs.errors import NoSuchFile, WrongDirection, ZramError
+from zramfs.errors import InvalidValue, NoSuchFile, WrongDirection, ZramError
 from zramfs.mount.bio import Bio
 from zramfs.mount.tree import SWAPFILE_INODE, Tree
 
@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 ATTRIBUTE_SIZE: Final = 4096
 """st_size of a control file, and the most that one write stores (sysfs)."""
 
+_MAX_LINES: Final = 1 << 14
+"""The most that one read of a file shown in pieces returns; a socket carries it."""
+
 _INODE_BITS: Final = 16
 """Of a handle: its inode, so that a handle needs no table to be understood."""
 
@@ -28,7 +31,7 @@ _INODE_BITS: Final = 16
 class Files:
     """The open files of one mount."""
 
-    __slots__ = ("_bio", "_device", "_opened", "_texts", "_tree")
+    __slots__ = ("_bio", "_cursors", "_device", "_opened", "_texts", "_tree")
 
     def __init__(self, device: Device, tree: Tree, bio: Bio) -> None:
         self._device = device
@@ -38,6 +41,8 @@ class Files:
         self._opened = 0
         # What each open control file read at offset 0, by handle.
         self._texts: dict[int, bytes] = {}
+        # Where the next read of each file shown in pieces begins: byte and slot.
+        self._cursors: dict[int, tuple[int, int]] = {}
 
     def open(self, inode: int, flags: int) -> int:
         """Open *inode* and return a handle.
@@ -51,7 +56,7 @@ class Files:
         if attribute is None:
             raise NoSuchFile(f"inode {inode} is no file")
         direction = flags & os.O_ACCMODE
-        readable = attribute.show or direction == os.O_WRONLY
+        readable = attribute.show or attribute.lines or direction == os.O_WRONLY
         writable = attribute.parse or direction == os.O_RDONLY
         if not readable or not writable:
             raise WrongDirection(f"{attribute.name}: mode {attribute.mode:04o}")
@@ -70,6 +75,7 @@ class Files:
             self._device.release()
             return
         self._texts.pop(handle, None)
+        self._cursors.pop(handle, None)
 
     async def read(self, handle: int, offset: int, length: int) -> bytes:
         """Return up to *length* bytes at *offset*.
@@ -79,11 +85,27 @@ class Files:
         if handle == SWAPFILE_INODE:
             return await self._bio.read(offset, length)
         attribute = self._attribute(handle)
+        if attribute.lines:
+            return self._read_lines(handle, attribute.lines, offset, length)
         # invariant: open() lets nobody read what cannot be shown.
         assert attribute.show, attribute.name
         if offset == 0 or handle not in self._texts:
             self._texts[handle] = attribute.show(self._device).encode()
         return self._texts[handle][offset : offset + length]
+
+    def _read_lines(self, handle: int, lines: Lines, offset: int, length: int) -> bytes:
+        """Read on where the last read of *handle* ended, or from the beginning.
+
+        In debugfs a position counts slots; a FUSE file's counts bytes.
+        """
+        expected, index = self._cursors.get(handle, (0, 0))
+        if offset == 0:
+            index = 0
+        elif offset != expected:
+            raise InvalidValue(f"read at {offset}, the last one ended at {expected}")
+        text, index = lines(self._device, index, min(length, _MAX_LINES))
+        self._cursors[handle] = offset + len(text), index
+        return text
 
     async def write(self, handle: int, offset: int, data: bytes) -> int:
         """Write *data* and return how many bytes were taken.

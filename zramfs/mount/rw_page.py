@@ -18,12 +18,13 @@ bursts the other tasks run.
 import errno
 import os
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from typing import Final
 
 import trio
 
 from zramfs.core.device import Device
+from zramfs.core.steps import Steps
 from zramfs.errors import InvalidValue, ModeNotSupported
 from zramfs.mount import wire
 from zramfs.mount.bio import Bio, run_steps
@@ -259,7 +260,7 @@ class Lane:
         written = await self._bio.write(offset, data)
         self._reply(pack_write_out(WRITE_OUT_SIZE, 0, unique, written, 0))
 
-    async def _discard(self, unique: int, steps: Iterator[None]) -> None:
+    async def _discard(self, unique: int, steps: Steps) -> None:
         """Answer a FALLOCATE; or raise Cancelled with some of the pages freed."""
         await run_steps(steps)
         self._reply(pack_out_header(OUT_HEADER_SIZE, 0, unique))

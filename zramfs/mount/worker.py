@@ -63,9 +63,15 @@ def make_device(settings: dict[str, str]) -> Device:
 
     The kernel wants disksize last too: it freezes most of the others.
     """
-    device = Device(MemFile())
+    device = Device(MemFile(), _read_file)
     store_settings(device, sorted(ATTRIBUTES.values(), key=_initialises), settings)
     return device
+
+
+def _read_file(path: str) -> bytes:
+    """Return a regular file; nothing of what is no regular file."""
+    file = Path(path)
+    return b"" if file.exists() and not file.is_file() else file.read_bytes()
 
 
 def _initialises(row: Attribute) -> bool:
