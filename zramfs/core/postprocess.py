@@ -26,6 +26,7 @@ from zramfs.core.slots import (
 from zramfs.core.steps import Steps, Work
 from zramfs.core.store import Claim, Store
 from zramfs.core.zsmalloc import class_index
+from zramfs.units import PAGE_SHIFT
 
 _BUCKET_SHIFT: Final = 6  # PP_BUCKET_SIZE_RANGE
 
@@ -34,6 +35,10 @@ _BATCH_MANY: Final = 256
 
 _BATCH: Final = 16
 """Pages compressed one by one in a step: 0.2 to 1 ms."""
+
+_WASTE_SHIFT: Final = 3
+"""Objects leave holes in the classes that they come from. A pass that is to save
+memory must not need half as much again meanwhile: at an eighth it compacts."""
 
 Indexes = np.ndarray[tuple[int], np.dtype[np.int64]]
 """Slots by index."""
@@ -70,6 +75,8 @@ def recompress(store: Store, codec: Codec, request: Recompression) -> Steps:
             claims = _claimed(store, targets[start : start + size], request, left)
             left -= len(claims)
             yield from _recompress_claims(store, codec, request, claims)
+            if store.waste << _WASTE_SHIFT > store.pool_pages << PAGE_SHIFT:
+                yield from store.compact()
     finally:
         store.end_pass()
 
