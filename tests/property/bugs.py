@@ -4,12 +4,11 @@ A property test that nobody has seen fail proves nothing. Each bug is one that c
 be made, or was: a subclass that does one thing wrong.
 """
 
-from collections.abc import Iterator
-
 from tests.property.model import WatchedPool
 from zramfs.core import slots
 from zramfs.core.codecs import HUGE_CLASS_SIZE, Page
 from zramfs.core.pool import HUGE_CLASS, Live, class_of
+from zramfs.core.steps import Steps
 from zramfs.core.store import Store
 from zramfs.errors import MemoryLimitExceeded
 from zramfs.units import PAGE_SIZE, PageIndex
@@ -21,7 +20,7 @@ class PublishesBeforeWriting(Store):
     def write(self, index: PageIndex, page: memoryview) -> None:
         if self._write_same(index, page):
             return
-        stored: Page = self._codecs[0].compress(page)
+        stored: Page = self._compress(page)
         word = size = len(stored)
         if size >= HUGE_CLASS_SIZE:
             stored, size, word = page, PAGE_SIZE, PAGE_SIZE | slots.HUGE
@@ -60,7 +59,7 @@ class MovesWithoutLookingAgain(Store):
 
     seen: list[int]
 
-    def compact(self) -> Iterator[None]:
+    def compact(self) -> Steps:
         self.seen = self._words.tolist()
         yield from super().compact()
 

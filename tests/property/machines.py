@@ -82,7 +82,7 @@ class FewSlots(Machine):
     @rule(
         control=st.sampled_from(
             [
-                Model.leave_compaction,
+                Model.leave_pass,
                 Model.compact,
                 Model.mark_idle,
                 Model.reset_mem_used_max,

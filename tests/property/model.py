@@ -8,9 +8,8 @@ crash comes, each slot must have its old page or its new one.
 
 import os
 import re
-from collections.abc import Iterator
 from contextlib import suppress
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from tests.pages import make_page
 from tests.verify import Slot, peek, used_slots, verify
@@ -18,11 +17,15 @@ from zramfs.core import slots
 from zramfs.core.codecs import Page, open_codec
 from zramfs.core.device import Device
 from zramfs.core.pool import HUGE_CLASS, Pool, class_of
+from zramfs.core.steps import Steps
 from zramfs.errors import WriteFailed
 from zramfs.memory import MemFile
 from zramfs.units import PAGE_SHIFT, PAGE_SIZE, page_align
 
 ZERO = bytes(PAGE_SIZE)
+
+DONE: Final = object()
+"""What follows the last step of a pass."""
 
 KINDS = {
     "zeros": "zero",
@@ -55,7 +58,8 @@ class Model:
         """Begin a life of the device."""
         self.pages: dict[int, bytes] = {}
         self.wanted: dict[int, bytes] = {}
-        self.compaction: Iterator[None] | None = None
+        self.steps: Steps | None = None
+        """The pass that is under way."""
         self.notify_free = self.huge_pages_since = 0
         self.codec = open_codec(algorithm)
         self.device.set_algorithm(0, algorithm)
@@ -64,14 +68,14 @@ class Model:
 
     def reset(self, algorithm: str) -> None:
         Model.watched = None
-        self.compaction = None
+        self.steps = None
         self.device.reset()
         verify(self.device)
         self.begin(algorithm)
 
     def close(self) -> None:
         Model.watched = None
-        self.compaction = None
+        self.steps = None
         with suppress(BufferError):  # after a failure its traceback holds views
             self.device.reset()
         os.close(self.memory.fd)
@@ -132,7 +136,7 @@ class Model:
         needed = page_align((tail + 1) * size) - page_align(tail * size)
         if klass == HUGE_CLASS:
             needed = PAGE_SIZE
-        elif len(places) < tail and not self.compaction:
+        elif len(places) < tail and not self.steps:
             needed = 0
         return 0 < store.limit_pages < store.pool_pages + (needed >> PAGE_SHIFT)
 
@@ -157,25 +161,26 @@ class Model:
         self.notify_free += nr_pages
 
     def mark_idle(self) -> None:
-        for slot in self.found().values():
-            self.device.store._words[slot.index] = slot.word | slots.IDLE
+        self.steps = None
+        for _ in self.device.mark_idle(None):
+            pass
 
     def step_compaction(self) -> None:
         """Begin a compaction, or go one step further in the one that is going on."""
-        self.compaction = self.compaction or self.device.compact()
+        self.steps = self.steps or self.device.compact()
         before = self.device.mm_stat()
-        if next(self.compaction, self) is self:
-            self.compaction = None
+        if next(self.steps, DONE) is DONE:
+            self.steps = None
         after = self.device.mm_stat()
         given_back = before.mem_used_total - after.mem_used_total
         compacted = after.pages_compacted - before.pages_compacted
         assert given_back == compacted * PAGE_SIZE >= 0
 
-    def leave_compaction(self) -> None:
-        self.compaction = None
+    def leave_pass(self) -> None:
+        self.steps = None
 
     def compact(self) -> None:
-        self.compaction = None
+        self.steps = None
         for _ in self.device.compact():
             pass
 
@@ -189,7 +194,7 @@ class Model:
 
     def check(self) -> None:
         """Assert that nothing is lost, nothing leaked, and all is counted."""
-        verify(self.device, compacting=self.compaction is not None)
+        verify(self.device, in_pass=self.steps is not None)
         store = self.device.store
         found = self.found()
         assert found.keys() == self.pages.keys()

@@ -25,10 +25,14 @@ MODES = {
     "compact": 0o200,
     "mem_limit": 0o200,
     "mem_used_max": 0o200,
+    "idle": 0o200,
     "comp_algorithm": 0o644,
     "io_stat": 0o444,
     "mm_stat": 0o444,
     "debug_stat": 0o444,
+    "recomp_algorithm": 0o644,
+    "recompress": 0o200,
+    "algorithm_params": 0o200,
 }
 READABLE = [name for name, mode in MODES.items() if mode & 0o444]
 WRITABLE = [name for name, mode in MODES.items() if mode & 0o200]
@@ -45,6 +49,7 @@ BARE_TEXTS = {
     "io_stat": "       0        0 0        0\n",
     "mm_stat": ZEROS,
     "debug_stat": "version: 1\n0        0\n",
+    "recomp_algorithm": "",
 }
 
 # What a write to a device without a disksize answers: the disksize, or the errno.
@@ -322,7 +327,7 @@ def test_compact_is_work_in_steps(device: Device) -> None:
 def test_long_work_is_exclusive() -> None:
     exclusive = [name for name, row in ATTRIBUTES.items() if row.exclusive]
 
-    assert exclusive == ["reset", "compact"]
+    assert exclusive == ["reset", "compact", "idle", "recompress"]
 
 
 def test_the_statistics_of_a_used_device(bare: Device) -> None:

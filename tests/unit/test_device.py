@@ -291,11 +291,15 @@ def test_the_clock_of_a_device_is_set_from_outside(device: Device) -> None:
     assert device.store._ac_time[0] == 7
 
 
-def test_a_bare_device_has_no_clock(bare: Device) -> None:
+def test_the_clock_goes_on_without_a_disksize(bare: Device) -> None:
     bare.tick(7)
     bare.set_disksize(END)
+    assert bare.store.now_s == 7
 
-    assert bare.store.now_s == 0
+    bare.reset()
+    bare.set_disksize(END)
+
+    assert bare.store.now_s == 7
 
 
 def test_slots_are_counted_by_flag_in_any_state(bare: Device) -> None:

@@ -38,6 +38,7 @@ LOOSE = ("zramfs.mount", "zramfs.cli")
 
 # Who alone may import what.
 BORDERS = {
+    "cramjam": "zramfs.core.codecs",
     "lz4": "zramfs.core.codecs",
     "zstandard": "zramfs.core.codecs",
     "zlib": "zramfs.core.codecs",

@@ -201,14 +201,14 @@ def test_a_read_takes_the_marks_off_and_a_peek_does_not(
 ) -> None:
     write(store, kind, 0)
     kept = word_of(store, 0)
-    store._words[0] = kept | slots.IDLE | slots.PP_SLOT | slots.INCOMPRESSIBLE
+    store._words[0] = kept | slots.IDLE | slots.PP_SLOT | slots.NO_WB
     slot = used_slots(store)[0]
     assert peek(store, slot) == make_page(kind)
     assert word_of(store, 0) == slot.word
 
     store.read(FIRST)
 
-    assert word_of(store, 0) == kept | slots.INCOMPRESSIBLE
+    assert word_of(store, 0) == kept | slots.NO_WB
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

@@ -29,7 +29,7 @@ def test_compaction_gives_the_pages_of_the_holes_back(device: Device) -> None:
 def test_compaction_keeps_the_marks_of_a_page(store: Store) -> None:
     write(store, "half", *range(8))
     discard(store, 0, 7)
-    marks = slots.IDLE | slots.INCOMPRESSIBLE
+    marks = slots.IDLE | slots.NO_WB
     store._words[7] |= marks
 
     list(store.compact())
@@ -166,7 +166,7 @@ def test_writes_during_a_compaction_stay_in_their_class(bare: Device) -> None:
 
     write(store, kind, *range(nr_slots // 2))
 
-    verify(bare, compacting=True)
+    verify(bare, in_pass=True)
     list(steps)
     assert holds(store, kind, *range(nr_slots))
 

@@ -45,7 +45,7 @@ def test_a_page_of_zeros_is_known_without_reading_it(
     store: Store, kind: str, *, known: bool
 ) -> None:
     write(store, kind, 0)
-    store._words[0] |= slots.IDLE
+    store._words[0] |= slots.NO_WB
 
     assert store.table.is_zero(FIRST) is known
     assert store.table.is_zero(LAST)

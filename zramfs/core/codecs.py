@@ -3,7 +3,8 @@
 Parameters and the stored bytes are those of the kernel's backends
 (``drivers/block/zram/backend_*.c``, Linux 7.3), so that compr_data_size agrees
 with the kernel's for the same pages: raw LZ4 blocks, zstd frames of level 3,
-raw deflate with a window of 12 bits.
+raw deflate with a window of 12 bits. For lz4 that takes cramjam: the LZ4 of
+python-lz4, also 1.9, finds other matches and stores 0.7 % more of /usr/bin.
 """
 
 import zlib
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+import cramjam
 import lz4.block
 import zstandard
 
@@ -28,7 +30,11 @@ HUGE_CLASS_SIZE: Final = 3625
 value, huge_pages counts the same pages as there.
 """
 
+Stored = Page | cramjam.Buffer
+"""What is stored of a page: it itself, or what it compresses to."""
+
 DECOMPRESS_ERRORS: Final = (
+    cramjam.DecompressionError,
     lz4.block.LZ4BlockError,
     zstandard.ZstdError,
     zlib.error,
@@ -59,7 +65,7 @@ class Codec:
     """
 
     name: str
-    compress: Callable[[Page], bytes]
+    compress: Callable[[Page], Stored]
     decompress: Callable[[Page], bytes]
     compress_many: Callable[[list[bytes]], list[bytes]] | None = None
     """Compresses pages on all processors in one call, if the library can; other
@@ -86,13 +92,34 @@ def _level(name: str, params: Params, default: int, levels: range) -> int:
 
 def _lz4(params: Params) -> Codec:
     level = _level("lz4", params, 1, _LZ4_LEVELS)
-    fast = {"mode": "fast", "acceleration": level} if level > 1 else {}
+    if level == 1 and not params.dictionary:
+        return Codec(
+            name="lz4",
+            compress=partial(cramjam.lz4.compress_block, store_size=False),
+            decompress=_lz4_page,
+        )
+    # cramjam knows neither levels nor dictionaries.
     known = {"dict": params.dictionary} if params.dictionary else {}
     return Codec(
         name="lz4",
-        compress=partial(lz4.block.compress, store_size=False, **fast, **known),
+        compress=partial(
+            lz4.block.compress,
+            mode="fast",
+            acceleration=level,
+            store_size=False,
+            **known,
+        ),
         decompress=partial(lz4.block.decompress, uncompressed_size=PAGE_SIZE, **known),
     )
+
+
+_lz4_out: Final = bytearray(PAGE_SIZE)
+
+
+def _lz4_page(stored: Page) -> bytes:
+    """Decompress into one buffer and copy: half of what allocating a page costs."""
+    size = cramjam.lz4.decompress_block_into(stored, _lz4_out, output_len=PAGE_SIZE)
+    return bytes(_lz4_out) if size == PAGE_SIZE else bytes(_lz4_out[:size])
 
 
 def _lz4hc(params: Params) -> Codec:

@@ -26,7 +26,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from zramfs.core.codecs import HUGE_CLASS_SIZE, Page
+from zramfs.core.codecs import HUGE_CLASS_SIZE, Stored
 from zramfs.units import PAGE_SHIFT, PAGE_SIZE, page_align
 
 CLASS_SHIFT: Final = 4
@@ -189,7 +189,7 @@ class Pool:
         holes = np.flatnonzero(np.frombuffer(self._used[klass], np.uint8) == 0)
         return array("I", holes[::-1].astype(np.uint32).tobytes())
 
-    def write(self, klass: int, index: int, stored: Page) -> None:
+    def write(self, klass: int, index: int, stored: Stored) -> None:
         """Copy *stored* into an object; it may be shorter than the class."""
         start = self._bases[klass] + (index * klass << CLASS_SHIFT)
         self._view[start : start + len(stored)] = stored

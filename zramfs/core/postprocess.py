@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from zramfs.core.codecs import Codec
+from zramfs.core.codecs import Codec, Stored
 from zramfs.core.slots import (
     INCOMPRESSIBLE,
     PP_SLOT,
@@ -125,7 +125,7 @@ def _recompress_claims(
     store: Store, codec: Codec, request: Recompression, claims: list[Claim]
 ) -> Steps:
     pages = [store.peek(claim) for claim in claims]
-    objects: list[bytes] = []
+    objects: list[Stored] = []
     if codec.compress_many:
         yield partial(_compress_many, codec.compress_many, pages, objects)
     else:
@@ -143,7 +143,7 @@ def _recompress_claims(
 def _compress_many(
     compress: Callable[[list[bytes]], list[bytes]],
     pages: list[bytes],
-    objects: list[bytes],
+    objects: list[Stored],
 ) -> None:
     if pages:
         objects += compress(pages)

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from zramfs.core.codecs import DECOMPRESS_ERRORS, HUGE_CLASS_SIZE, Codec, Page
+from zramfs.core.codecs import DECOMPRESS_ERRORS, HUGE_CLASS_SIZE, Codec, Stored
 from zramfs.core.pool import (
     CLASS_MASK,
     CLASS_SHIFT,
@@ -205,7 +205,7 @@ class Store:
         machine_words = page.cast("Q")
         if machine_words[0] == machine_words[-1] and self._write_same(index, page):
             return
-        stored: Page = self._compress(page)
+        stored = self._compress(page)
         word = size = len(stored)
         if size >= HUGE_CLASS_SIZE:
             stored = page
@@ -313,7 +313,7 @@ class Store:
             clears = PP_SLOT if keep_idle else PP_SLOT | IDLE
             self._words[claim.index] = self._words[claim.index] & ~clears | flags
 
-    def exchange(self, claim: Claim, stored: Page, priority: int) -> None:
+    def exchange(self, claim: Claim, stored: Stored, priority: int) -> None:
         """Put *stored*, made by the algorithm of *priority*, in place of the page.
 
         The page is the same, so no limit applies; it looks untouched since boot.
