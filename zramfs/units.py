@@ -96,29 +96,28 @@ def next_args(text: str) -> Iterator[tuple[str, str | None]]:
     """
     text = text.lstrip(_SPACES)
     while text:
-        word, text = _next_word(text)
-        text = text.lstrip(_SPACES)
+        is_quoted = text.startswith('"')
+        end = _end_of_word(text)
+        word = text[is_quoted:end]
+        text = text[end:].lstrip(_SPACES)
         equals = word.find("=", 1)
+        # One quote closes the value, or the word: never one each.
+        if is_quoted or (equals > 0 and word.startswith('"', equals + 1)):
+            word = word.removesuffix('"')
         if equals < 0:
             yield word, None
-            continue
-        value = word[equals + 1 :]
-        if value.startswith('"'):
-            value = value[1:].removesuffix('"')
-        yield word[:equals], value
+        else:
+            yield word[:equals], word[equals + 1 :].removeprefix('"')
 
 
-def _next_word(text: str) -> tuple[str, str]:
-    """Return the first word of *text*, without quotes around it, and the rest."""
-    is_quoted = text.startswith('"')
-    text = text[1:] if is_quoted else text
-    in_quotes = is_quoted
+def _end_of_word(text: str) -> int:
+    """Return where the first word of *text* ends: at a blank outside of quotes."""
+    in_quotes = False
     end = 0
     while end < len(text) and (in_quotes or text[end] not in _SPACES):
         in_quotes ^= text[end] == '"'
         end += 1
-    word = text[:end]
-    return word.removesuffix('"') if is_quoted else word, text[end:]
+    return end
 
 
 def kstrtoint(text: str) -> int:

@@ -6,7 +6,7 @@ be made, or was: a subclass that does one thing wrong.
 
 from tests.property.model import WatchedPool
 from zramfs.core import slots
-from zramfs.core.codecs import HUGE_CLASS_SIZE, Page
+from zramfs.core.codecs import HUGE_CLASS_SIZE, Stored
 from zramfs.core.pool import HUGE_CLASS, Live, class_of
 from zramfs.core.steps import Steps
 from zramfs.core.store import Store
@@ -20,7 +20,7 @@ class PublishesBeforeWriting(Store):
     def write(self, index: PageIndex, page: memoryview) -> None:
         if self._write_same(index, page):
             return
-        stored: Page = self._compress(page)
+        stored: Stored = self._compress(page)
         word = size = len(stored)
         if size >= HUGE_CLASS_SIZE:
             stored, size, word = page, PAGE_SIZE, PAGE_SIZE | slots.HUGE

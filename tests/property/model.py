@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 from tests.pages import make_page
 from tests.verify import Slot, peek, used_slots, verify
 from zramfs.core import slots
-from zramfs.core.codecs import Page, open_codec
+from zramfs.core.codecs import Stored, open_codec
 from zramfs.core.device import Device
 from zramfs.core.pool import HUGE_CLASS, Pool, class_of
 from zramfs.core.steps import Steps
@@ -249,7 +249,7 @@ class WatchedPool(Pool):
         super().free(klass, index)
         crash_here()
 
-    def write(self, klass: int, index: int, stored: Page) -> None:
+    def write(self, klass: int, index: int, stored: Stored) -> None:
         crash_here()
         super().write(klass, index, stored)
         crash_here()

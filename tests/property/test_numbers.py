@@ -10,7 +10,15 @@ import hypothesis.strategies as st
 from hypothesis import example, given
 
 from zramfs.errors import InvalidValue, OutOfRange
-from zramfs.units import PAGE_SIZE, human_size, kstrtoull, memparse, page_align
+from zramfs.units import (
+    PAGE_SIZE,
+    human_size,
+    kstrtoint,
+    kstrtoull,
+    memparse,
+    next_args,
+    page_align,
+)
 
 U64 = 1 << 64
 
@@ -91,6 +99,110 @@ def c_kstrtoull(text: str, base: int, maximum: int) -> int:
     if string[0] != "\0":
         return -errno.EINVAL
     return value if value <= maximum else -errno.ERANGE
+
+
+def c_kstrtoint(text: str) -> int:
+    """Return what the function of that type does, an errno below -2^64 if it fails."""
+    negative = text[:1] == "-"
+    digits = text[1:] if negative else text
+    if negative and digits[:1] == "+":  # only the unsigned function takes a plus
+        return -errno.EINVAL - U64
+    value = c_kstrtoull(digits, 10, U64 - 1)
+    if value < 0:
+        return value - U64
+    value = -value if negative else value
+    return value if -(1 << 31) <= value < 1 << 31 else -errno.ERANGE - U64
+
+
+def isspace(character: str) -> bool:
+    return character in " \t\n\v\f\r"
+
+
+def skip_spaces(string: CString) -> None:
+    while isspace(string[0]):
+        string.at += 1
+
+
+def c_string(characters: list[str], start: int) -> str:
+    return "".join(characters[start : characters.index("\0", start)])
+
+
+def measure(characters: list[str], *, in_quote: bool) -> tuple[int, int]:
+    """Return the length of an argument, and where its equals sign is, or 0."""
+    equals = length = 0
+    while (character := characters[length]) != "\0":
+        if isspace(character) and not in_quote:
+            break
+        if equals == 0 and character == "=":
+            equals = length
+        if character == '"':
+            in_quote = not in_quote
+        length += 1
+    return length, equals
+
+
+def c_next_arg(string: CString) -> tuple[str, str | None]:
+    """Cut off one argument, writing NULs into a copy of the string as the C does."""
+    quoted = string[0] == '"'
+    string.at += quoted
+    characters = [chr(code) for code in string.codes[string.at :]]
+    length, equals = measure(characters, in_quote=quoted)
+    value_at = None
+    if equals:
+        characters[equals] = "\0"
+        value_at = equals + 1
+        if characters[value_at] == '"':
+            value_at += 1
+            if characters[length - 1] == '"':
+                characters[length - 1] = "\0"
+    if quoted and length > 0 and characters[length - 1] == '"':
+        characters[length - 1] = "\0"
+    if characters[length] != "\0":
+        characters[length] = "\0"
+        string.at += 1
+    string.at += length
+    skip_spaces(string)
+    value = None if value_at is None else c_string(characters, value_at)
+    return c_string(characters, 0), value
+
+
+def c_next_args(text: str) -> list[tuple[str, str | None]]:
+    string = CString(text)
+    found = []
+    skip_spaces(string)
+    while string[0] != "\0":
+        found.append(c_next_arg(string))
+    return found
+
+
+@given(st.text('ab="  \n\t', max_size=16))
+@example('"a="b""')
+@example('"a=b"c"')
+@example('a="b"c"')
+@example('a="')
+@example('"="')
+@example('""=""')
+def test_next_args_is_the_kernels(text: str) -> None:
+    assert list(next_args(text)) == c_next_args(text)
+
+
+@given(
+    st.one_of(
+        texts.filter(lambda text: "\0" not in text),
+        st.integers(-(1 << 33), 1 << 33).map(str),
+        st.text("+-0129 \n", max_size=5),
+    )
+)
+@example("-18446744073709551615")
+@example("-2147483648")
+@example("-+1")
+def test_kstrtoint_is_the_kernels(text: str) -> None:
+    try:
+        answer = kstrtoint(text)
+    except (InvalidValue, OutOfRange) as error:
+        answer = -error.errno - U64  # apart from every number
+
+    assert answer == c_kstrtoint(text)
 
 
 @given(texts.filter(lambda text: "\0" not in text))

@@ -3,7 +3,14 @@
 import pytest
 
 from zramfs.errors import InvalidValue, OutOfRange
-from zramfs.units import human_size, kstrtoull, memparse, page_align
+from zramfs.units import (
+    human_size,
+    kstrtoint,
+    kstrtoull,
+    memparse,
+    next_args,
+    page_align,
+)
 
 K, M, G, T, P, E = (1 << shift for shift in (10, 20, 30, 40, 50, 60))
 U64_MAX = (1 << 64) - 1
@@ -93,6 +100,59 @@ C_NUMBERS = {
     "0xffffffffffffffff": U64_MAX,
 }
 
+SIGNED = {
+    "0": 0,
+    "-0": 0,
+    "+7": 7,
+    "-1\n": -1,
+    "010": 10,
+    "2147483647": 2147483647,
+    "-2147483648": -2147483648,
+}
+
+NOT_SIGNED = (
+    *("", "\n", "-", "+", "-+1", "+-1", "--1", "- 1", " -1", "-1 ", "-0x1", "1\n\n"),
+    *("-99999999999x", "x", "\u0661"),
+)
+
+BEYOND_32_BITS = (
+    *("2147483648", "-2147483649", "99999999999", "-18446744073709551615"),
+    *("18446744073709551616", "-18446744073709551616 junk"),
+)
+
+WORDS: dict[str, list[tuple[str, str | None]]] = {
+    "": [],
+    " \t\n\v\f\r ": [],
+    "a=1": [("a", "1")],
+    "  a=1  ": [("a", "1")],
+    "a=1 b=2\nc=3\t": [("a", "1"), ("b", "2"), ("c", "3")],
+    "a": [("a", None)],
+    "a=": [("a", "")],
+    "=v": [("=v", None)],
+    "=v=w": [("=v", "w")],
+    "a=b=c": [("a", "b=c")],
+    "a = v": [("a", None), ("=", None), ("v", None)],
+    "a= v": [("a", ""), ("v", None)],
+    'a="1"': [("a", "1")],
+    'a="1 2" b': [("a", "1 2"), ("b", None)],
+    'a="1\n2"': [("a", "1\n2")],
+    'a="1': [("a", "1")],
+    'a="1 b=2': [("a", "1 b=2")],
+    'a="': [("a", "")],
+    'a=""': [("a", "")],
+    'a=1"2 3"4': [("a", '1"2 3"4')],
+    'a="1"2': [("a", '1"2')],
+    '"a=1 2"': [("a", "1 2")],
+    '"a b"=1': [('a b"', "1")],
+    '"a=1" b=2': [("a", "1"), ("b", "2")],
+    '"a': [("a", None)],
+    '"': [("", None)],
+    '""': [("", None)],
+    '"=v"': [("=v", None)],
+    # One quote at the end is taken off once, by the value.
+    '"a="1""': [("a", '1"')],
+}
+
 
 @pytest.mark.parametrize(("text", "size"), SIZES.items())
 def test_memparse_takes_a_c_number_and_one_suffix(text: str, size: int) -> None:
@@ -143,6 +203,32 @@ def test_kstrtoull_says_erange_of_an_overflow_whatever_follows() -> None:
 def test_kstrtoull_says_einval_of_junk_behind_a_number_above_its_maximum() -> None:
     with pytest.raises(InvalidValue, match="not a number"):
         kstrtoull("65536 junk", maximum=65535)
+
+
+@pytest.mark.parametrize(("text", "number"), SIGNED.items())
+def test_kstrtoint_takes_a_sign_decimal_digits_and_one_newline(
+    text: str, number: int
+) -> None:
+    assert kstrtoint(text) == number
+
+
+@pytest.mark.parametrize("text", NOT_SIGNED)
+def test_kstrtoint_refuses_anything_around_the_digits(text: str) -> None:
+    with pytest.raises(InvalidValue, match="not a number"):
+        kstrtoint(text)
+
+
+@pytest.mark.parametrize("text", BEYOND_32_BITS)
+def test_kstrtoint_says_erange_beyond_32_bits(text: str) -> None:
+    with pytest.raises(OutOfRange, match="too large"):
+        kstrtoint(text)
+
+
+@pytest.mark.parametrize(("text", "words"), WORDS.items())
+def test_next_args_splits_text_into_keys_and_values(
+    text: str, words: list[tuple[str, str | None]]
+) -> None:
+    assert list(next_args(text)) == words
 
 
 @pytest.mark.parametrize(
