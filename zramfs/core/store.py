@@ -305,11 +305,12 @@ class Store:
         return self._page(claim.index, self._words[claim.index])
 
     def release(self, claim: Claim, flags: int = 0, *, keep_idle: bool = False) -> None:
-        """End a claim that still holds, setting *flags* in the slot.
+        """End a claim, if it still holds, setting *flags* in the slot.
 
         The idle mark goes, because the page was worked on, unless *keep_idle*.
         """
-        if self._claims.pop(claim.index, None) is claim:
+        if self.holds(claim):
+            del self._claims[claim.index]
             clears = PP_SLOT if keep_idle else PP_SLOT | IDLE
             self._words[claim.index] = self._words[claim.index] & ~clears | flags
 
