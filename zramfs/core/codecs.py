@@ -150,7 +150,12 @@ def _zstd(params: Params) -> Codec:
             level, source_size=PAGE_SIZE
         ),
     )
-    decompressor = zstandard.ZstdDecompressor(dict_data=dictionary)
+    try:
+        decompressor = zstandard.ZstdDecompressor(dict_data=dictionary)
+        # The compressor looks at its dictionary only when it is used.
+        decompressor.decompress(compressor.compress(bytes(PAGE_SIZE)))
+    except zstandard.ZstdError as error:
+        raise InvalidValue(f"zstd refuses the dictionary: {error}") from error
 
     def compress_many(pages: list[bytes]) -> list[bytes]:
         found = compressor.multi_compress_to_buffer([*pages], threads=-1)
