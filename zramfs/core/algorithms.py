@@ -5,7 +5,8 @@ The grammars of `comp_algorithm_store`, `recomp_algorithm_store`,
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from zramfs.core.codecs import ALGORITHMS, HUGE_CLASS_SIZE, Params
@@ -17,6 +18,9 @@ from zramfs.errors import InvalidValue, TextTooLong
 from zramfs.units import kstrtoint, kstrtoull, next_args
 
 _U32_MAX: Final = (1 << 32) - 1
+
+_NOT_SET: Final = -(1 << 31)
+"""ZCOMP_PARAM_NOT_SET: whoever writes this number wants the default."""
 
 _NAME_MAX: Final = 128
 """CRYPTO_MAX_ALG_NAME: bytes, with the final NUL."""
@@ -50,18 +54,24 @@ def show_secondaries(device: Device) -> str:
     )
 
 
-def _fields(text: str) -> Mapping[str, str]:
-    """Return the last value of each key; InvalidValue for a key without one."""
-    fields = {}
+def _fields(
+    text: str, numbers: Mapping[str, Callable[[str], int]]
+) -> tuple[Mapping[str, str], Mapping[str, int]]:
+    """Return the last text and, for the keys of *numbers*, the last number of each key.
+
+    The first word that is wrong decides the errno, also where a later one with the
+    same key is right. InvalidValue for a key without a value.
+    """
+    texts: dict[str, str] = {}
+    values: dict[str, int] = {}
     for key, value in next_args(text):
         if not value:
             raise InvalidValue(f"{key} has no value")
-        fields[key] = value
-    return fields
-
-
-def _optional_int(fields: Mapping[str, str], key: str) -> int | None:
-    return kstrtoint(fields[key]) if key in fields else None
+        if key in numbers:
+            values[key] = numbers[key](value)
+        else:
+            texts[key] = value
+    return texts, values
 
 
 def parse_primary(text: str) -> Change:
@@ -72,12 +82,10 @@ def parse_primary(text: str) -> Change:
 
 def parse_secondary(text: str) -> Change:
     """Choose a secondary algorithm: ``algo=NAME [priority=1..3]``."""
-    fields = _fields(text)
-    priority = _optional_int(fields, "priority")
+    fields, numbers = _fields(text, {"priority": kstrtoint})
     if "algo" not in fields:
         raise InvalidValue("which algo=NAME?")
-    if priority is None:
-        priority = 1
+    priority = numbers.get("priority", 1)
     _check_priority(priority, 1)
     name = parse_name(fields["algo"])
     return lambda device: device.set_algorithm(priority, name)
@@ -90,10 +98,9 @@ def _check_priority(priority: int, lowest: int) -> None:
 
 
 def _priority(
-    device: Device, fields: Mapping[str, str], priority: int | None, lowest: int
+    device: Device, name: str | None, priority: int | None, lowest: int
 ) -> int:
     """Return the priority that ``algo`` and ``priority`` name together."""
-    name = fields.get("algo")
     if priority is not None:
         _check_priority(priority, lowest)
         if name and device.algorithms[priority] != name:
@@ -104,43 +111,58 @@ def _priority(
 
 def parse_params(text: str) -> Change:
     """Set all parameters of one algorithm; those not named are the defaults."""
-    fields = _fields(text)
-    priority = _optional_int(fields, "priority")
-    level = _optional_int(fields, "level")
-    winbits = _optional_int(fields, "deflate.winbits")
+    keys = ("priority", "level", "deflate.winbits")
+    fields, numbers = _fields(text, dict.fromkeys(keys, kstrtoint))
+    given = {key: value for key, value in numbers.items() if value != _NOT_SET}
     path = fields.get("dict")
 
     def change(device: Device) -> None:
-        target = _priority(device, fields, priority, 0)
-        dictionary = device.read_dictionary(path) if path else None
+        target = _priority(device, fields.get("algo"), numbers.get("priority"), 0)
         device.params[target] = Params(
-            level=level, dictionary=dictionary, winbits=winbits
+            level=given.get("level"),
+            dictionary=device.read_dictionary(path) if path else None,
+            winbits=given.get("deflate.winbits"),
         )
 
     return change
 
 
+def _type_parser() -> Callable[[str], int]:
+    """Return what makes a mode of a type; an unknown one does not undo one before."""
+    mode = 0
+
+    def parse(text: str) -> int:
+        nonlocal mode
+        mode = _MODES.get(text, mode)
+        if not mode:
+            raise InvalidValue(f"no type {text!r}, only: {' '.join(_MODES)}")
+        return mode
+
+    return parse
+
+
 def parse_recompress(text: str) -> Change:
     """Recompress: ``[type=T] [threshold=N] [max_pages=N] [algo=A] [priority=N]``."""
-    fields = _fields(text)
-    mode = 0
-    if "type" in fields:
-        if fields["type"] not in _MODES:
-            raise InvalidValue(f"no type {fields['type']!r}, only: {' '.join(_MODES)}")
-        mode = _MODES[fields["type"]]
-    max_pages = kstrtoull(fields["max_pages"]) if "max_pages" in fields else None
-    threshold = kstrtoull(fields.get("threshold", "0"), maximum=_U32_MAX)
+    fields, numbers = _fields(
+        text,
+        {
+            "type": _type_parser(),
+            "threshold": partial(kstrtoull, maximum=_U32_MAX),
+            "max_pages": kstrtoull,
+            "priority": kstrtoint,
+        },
+    )
+    threshold = numbers.get("threshold", 0)
     if threshold >= HUGE_CLASS_SIZE:
         raise InvalidValue(f"threshold {threshold}: no object is that large")
-    priority = _optional_int(fields, "priority")
 
     def change(device: Device) -> Steps:
-        target = _priority(device, fields, priority, 1)
+        target = _priority(device, fields.get("algo"), numbers.get("priority"), 1)
         return device.recompress(
             Recompression(
-                mode=mode,
+                mode=numbers.get("type", 0),
                 threshold=threshold,
-                max_pages=max_pages,
+                max_pages=numbers.get("max_pages"),
                 priority=target,
                 is_last=not any(device.algorithms[target + 1 :]),
             )
