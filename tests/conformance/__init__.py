@@ -16,7 +16,11 @@ answer; blocks are apart by an empty line, and lines that begin with # are comme
     pread OFFSET LENGTH        one read: its length and CRC
     pwrite OFFSET LENGTH KIND  one write of the beginning of such pages
     discard PAGE COUNT         discards these pages
+    thin PAGE COUNT STEP       discards these pages but for every STEPth
     hold, release              opens the device, and closes it again
+    state                      block_state: index and flags of each stored page,
+                               runs of pages with the same flags together
+    wait SECONDS               lets time go by
 
 The answers are in the order of the commands, one line each. Every transcript
 begins with a device that was just reset. Those in `zramfs` differ from the

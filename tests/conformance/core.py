@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zramfs.core.attributes import ATTRIBUTES
+from zramfs.core.block_state import read_block_state
 from zramfs.core.device import Device
 from zramfs.errors import WrongDirection, ZramError
 
@@ -28,8 +29,9 @@ class CoreAttributes:
         try:
             if not attribute.parse:
                 raise WrongDirection(f"{name} is read-only")
-            for _ in attribute.store(self.device, text) or ():
-                pass
+            for work in attribute.store(self.device, text) or ():
+                if work:
+                    work()
         except ZramError as error:
             raise as_os_error(error) from error
         return len(taken)
@@ -69,8 +71,20 @@ class Core:
 
     def __init__(self, device: Device) -> None:
         self._device = device
+        self._now_s = 1000  # the machine has been up for a while
+        device.tick(self._now_s)
         self.attributes = CoreAttributes(device)
         self.pages = CorePages(device)
+
+    def block_state(self) -> bytes:
+        try:
+            return read_block_state(self._device, 0, 1 << 30)[0]
+        except ZramError as error:
+            raise as_os_error(error) from error
+
+    def wait(self, seconds: int) -> None:
+        self._now_s += seconds
+        self._device.tick(self._now_s)
 
     def hold(self) -> Callable[[], None]:
         self._device.open()

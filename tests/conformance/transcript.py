@@ -62,6 +62,12 @@ class Target(Protocol):
     def hold(self) -> Callable[[], None]:
         """Open the device, and return what closes it."""
 
+    def block_state(self) -> bytes:
+        """Return all of block_state."""
+
+    def wait(self, seconds: int) -> None:
+        """Let time go by."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
@@ -112,6 +118,20 @@ def tally(results: list[tuple[int, str]]) -> str:
     return ", ".join(
         f"{len(where)} {result} ({where[0]}..{where[-1]})"
         for result, where in pages.items()
+    )
+
+
+def group(pages: list[tuple[int, str]]) -> str:
+    """Put pages with the same flags together: ``0-3 ......, 4 ..h..n``."""
+    runs: list[tuple[int, int, str]] = []
+    for index, flags in pages:
+        if runs and runs[-1][1:] == (index - 1, flags):
+            runs[-1] = runs[-1][0], index, flags
+        else:
+            runs.append((index, index, flags))
+    return ", ".join(
+        f"{first} {flags}" if first == last else f"{first}-{last} {flags}"
+        for first, last, flags in runs
     )
 
 
@@ -202,6 +222,21 @@ class Runner:
 
     def discard(self, page: str, count: str) -> str:
         self._target.pages.discard(int(page) * PAGE_SIZE, int(count) * PAGE_SIZE)
+        return "ok"
+
+    def thin(self, page: str, count: str, step: str) -> str:
+        for index in range(int(count)):
+            if index % int(step):
+                self.discard(str(int(page) + index), "1")
+        return "ok"
+
+    def state(self) -> str:
+        lines = self._target.block_state().decode().splitlines()
+        pages = [(int(index), flags) for index, _, flags in map(str.split, lines)]
+        return group(pages) or "(empty)"
+
+    def wait(self, seconds: str) -> str:
+        self._target.wait(int(seconds))
         return "ok"
 
     def hold(self) -> str:
