@@ -9,7 +9,7 @@ from zramfs.core import slots
 from zramfs.core.codecs import HUGE_CLASS_SIZE, Stored
 from zramfs.core.pool import HUGE_CLASS, Live, class_of
 from zramfs.core.steps import Steps
-from zramfs.core.store import Store
+from zramfs.core.store import Claim, Store
 from zramfs.errors import MemoryLimitExceeded
 from zramfs.units import PAGE_SIZE, PageIndex
 
@@ -257,3 +257,97 @@ class ForgetsTheAccessTime(Store):
         time = self._ac_time[index]
         super().free(index)
         self._ac_time[index] = time or 1
+
+
+class HoldsWhateverHappened(Store):
+    """What was compressed is committed without another look."""
+
+    def holds(self, claim: Claim) -> bool:
+        return bool(claim)
+
+
+class KeepsAClaimAsAFlag(Store):
+    """A claim holds if there is one on the page, whosever it is."""
+
+    def holds(self, claim: Claim) -> bool:
+        return bool(self._words[claim.index] & slots.PP_SLOT)
+
+
+class ReleasesAnyClaim(Store):
+    """A claim that is lost takes the next one with it."""
+
+    def release(self, claim: Claim, flags: int = 0, *, keep_idle: bool = False) -> None:
+        self._claims[claim.index] = claim
+        super().release(claim, flags, keep_idle=keep_idle)
+
+
+class KeepsLostClaims(Store):
+    """A read takes the mark off and leaves the claim."""
+
+    def read(self, index: PageIndex, mark: int = 0) -> bytes:
+        claims = dict(self._claims)
+        page = super().read(index, mark)
+        self._claims.update(claims)
+        return page
+
+
+class ExchangesWithoutCounting(Store):
+    """compr_data_size goes down by the old object, not up by the new one."""
+
+    def exchange(self, claim: Claim, stored: Stored, priority: int) -> None:
+        super().exchange(claim, stored, priority)
+        self.compr_data_size -= len(stored)
+
+
+class ExchangesForThePrimary(Store):
+    """Which algorithm made the object is forgotten."""
+
+    def exchange(self, claim: Claim, stored: Stored, priority: int) -> None:
+        super().exchange(claim, stored, priority)
+        self._words[claim.index] &= ~slots.PRIORITY_MASK
+
+
+class KeepsTheIdleMark(Store):
+    """A page that was tried in vain stays idle."""
+
+    def release(self, claim: Claim, flags: int = 0, *, keep_idle: bool = False) -> None:
+        super().release(claim, flags, keep_idle=keep_idle or bool(flags))
+
+
+class KeepsTheTime(Store):
+    """A recompressed page looks accessed."""
+
+    def exchange(self, claim: Claim, stored: Stored, priority: int) -> None:
+        super().exchange(claim, stored, priority)
+        self._ac_time[claim.index] = 1
+
+
+class PeeksByReading(Store):
+    """Looking at a claimed page takes the claim away."""
+
+    def peek(self, claim: Claim) -> bytes:
+        return self.read(claim.index)
+
+
+class ForgetsThatItMustNotBeWrittenBack(Store):
+    """NO_WB goes with the old object."""
+
+    def exchange(self, claim: Claim, stored: Stored, priority: int) -> None:
+        super().exchange(claim, stored, priority)
+        self._words[claim.index] &= ~slots.NO_WB
+
+
+class ChoosesForEver(Store):
+    """What a pass has chosen and not done stays chosen."""
+
+    def end_pass(self) -> None:
+        self._claims.clear()
+
+
+class CallsEveryFailureTheLast(Store):
+    """A page is incompressible as soon as one algorithm fails."""
+
+    def release(self, claim: Claim, flags: int = 0, *, keep_idle: bool = False) -> None:
+        super().release(
+            claim, flags or slots.INCOMPRESSIBLE * (not keep_idle), keep_idle=keep_idle
+        )

@@ -16,7 +16,11 @@ from hypothesis.stateful import (
 )
 
 from tests.property.model import KINDS, Model
+from tests.verify import Slot
+from zramfs.core import slots
 from zramfs.core.codecs import ALGORITHMS
+from zramfs.core.postprocess import Recompression
+from zramfs.core.store import Claim
 from zramfs.units import PAGE_SIZE
 
 kinds = st.sampled_from(sorted(KINDS))
@@ -111,6 +115,132 @@ class TwoSlots(FewSlots):
     """An object can be moved to where the other was."""
 
     nr_slots = 2
+
+
+requests = st.builds(
+    lambda priority, mode, threshold, max_pages: Recompression(
+        mode=mode,
+        threshold=threshold,
+        max_pages=max_pages,
+        priority=priority,
+        is_last=priority == 2,
+    ),
+    st.sampled_from([1, 2]),
+    st.sampled_from([0, 0, slots.IDLE, slots.HUGE]),
+    st.sampled_from([0, 0, 0, 3000]),
+    st.sampled_from([None, None, 1]),
+)
+
+ALGORITHMS_BY_PRIORITY = ("lz4", "zstd", "deflate")
+
+
+class Recompressing(Machine):
+    """Pages are recompressed step by step, while others come."""
+
+    nr_slots = 2
+
+    @initialize()
+    def init(self) -> None:
+        self.model = Model(self.nr_slots, *ALGORITHMS_BY_PRIORITY)
+
+    @rule(index=Machine.indexes, kind=st.sampled_from(["zeros", "text", "huge"]))
+    def write_page(self, index: int, kind: str) -> None:
+        self.model.write_page(index, kind)
+
+    @rule(
+        index=Machine.indexes,
+        access=st.sampled_from([Model.read_page, Model.pin_page, Model.discard_page]),
+    )
+    def access(self, index: int, access: Callable[[Model, int], None]) -> None:
+        access(self.model, index)
+
+    @rule(request=requests, count=st.sampled_from([1, 2, 3, 9]))
+    def step(self, request: Recompression, count: int) -> None:
+        self.model.step_recompression(request)
+        while count > 1 and self.model.steps:
+            count -= 1
+            self.model.step_recompression(request)
+
+    @rule(
+        control=st.sampled_from(
+            [Model.mark_idle, Model.mark_idle, Model.leave_pass, Model.compact]
+        )
+    )
+    def control(self, control: Callable[[Model], None]) -> None:
+        control(self.model)
+
+    @rule(times=st.sampled_from([0, 0, 0, 1]))
+    def reset(self, times: int) -> None:
+        if times:
+            self.model.reset(*ALGORITHMS_BY_PRIORITY)
+
+
+class RecompressingOne(Recompressing):
+    """The same page over and over."""
+
+    nr_slots = 1
+
+
+class Claims(Machine):
+    """One page is chosen, claimed, accessed, and the oldest claims come back."""
+
+    nr_slots = 1
+
+    @initialize()
+    def init(self) -> None:
+        self.model = Model(self.nr_slots, *ALGORITHMS_BY_PRIORITY)
+        self.model.choosing = True
+        self.claims: list[Claim] = []
+        self.good: Claim | None = None
+        """The claim that nothing has happened to since."""
+
+    @rule(kind=st.sampled_from(["zeros", "text", "noise"]))
+    def write_page(self, kind: str) -> None:
+        self.model.write_page(0, kind)
+        self.good = None
+
+    @rule()
+    def read(self) -> None:
+        self.model.read(0, PAGE_SIZE)
+        self.good = None
+
+    @rule()
+    def claim(self) -> None:
+        """Choose the page as a scan does, unless it has no object, and claim it."""
+        store = self.model.device.store
+        if self.model.found().get(0, Slot(index=0, word=0)).size:
+            store._words[0] |= slots.PP_SLOT
+            self.model.marks[0] |= slots.PP_SLOT
+            self.good = store.claim(0)
+            assert self.good
+            self.claims.append(self.good)
+
+    @rule(data=st.data())
+    def commit(self, data: st.DataObject) -> None:
+        """Finish any claim there ever was, if the store says that it holds."""
+        if not self.claims:
+            return
+        claim = data.draw(st.sampled_from(self.claims))
+        store = self.model.device.store
+        if not store.holds(claim):
+            assert claim is not self.good
+            return
+        assert claim is self.good
+        self.good = None
+        store.release(claim, slots.INCOMPRESSIBLE)
+        self.model.marks[0] |= slots.INCOMPRESSIBLE
+        self.model.access(0)
+
+    @rule(data=st.data())
+    def give_up(self, data: st.DataObject) -> None:
+        """Release any claim, without asking: nothing comes of it if it is lost."""
+        if not self.claims:
+            return
+        claim = data.draw(st.sampled_from(self.claims))
+        self.model.device.store.release(claim)
+        if claim is self.good:
+            self.good = None
+            self.model.access(0)
 
 
 class Classes(Machine):

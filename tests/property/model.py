@@ -12,12 +12,14 @@ from contextlib import suppress
 from typing import ClassVar, Final
 
 from tests.pages import make_page
+from tests.property.passes import Outcome, is_eligible
 from tests.verify import Slot, peek, used_slots, verify
 from zramfs.core import slots
 from zramfs.core.codecs import Stored, open_codec
 from zramfs.core.device import Device
 from zramfs.core.pool import HUGE_CLASS, Pool, class_of
-from zramfs.core.steps import Steps
+from zramfs.core.postprocess import Recompression
+from zramfs.core.steps import Steps, Work
 from zramfs.errors import WriteFailed
 from zramfs.memory import MemFile
 from zramfs.units import PAGE_SHIFT, PAGE_SIZE, page_align
@@ -38,6 +40,16 @@ KINDS = {
 }
 
 
+MARKS: Final = (
+    slots.IDLE
+    | slots.INCOMPRESSIBLE
+    | slots.PRIORITY_MASK
+    | slots.PP_SLOT
+    | slots.NO_WB
+)
+"""What is said of a page in its slot, but for what it is."""
+
+
 def is_same(page: bytes) -> bool:
     return page == page[:8] * (PAGE_SIZE // 8)
 
@@ -48,30 +60,38 @@ class Model:
     watched: ClassVar["Model | None"] = None
     """The model whose pool is watched; None outside of an example."""
 
-    def __init__(self, nr_slots: int, algorithm: str) -> None:
+    def __init__(self, nr_slots: int, *algorithms: str) -> None:
         self.nr_slots = nr_slots
         self.memory = MemFile()
         self.device = Device(self.memory)
-        self.begin(algorithm)
+        self.begin(*algorithms)
 
-    def begin(self, algorithm: str) -> None:
-        """Begin a life of the device."""
+    def begin(self, *algorithms: str) -> None:
+        """Begin a life of the device with these algorithms by priority."""
         self.pages: dict[int, bytes] = {}
+        self.marks: dict[int, int] = {}
+        self.work: Work | None = None
+        """What the pass wants to be done before it goes on."""
+        self.choosing = False
+        """Whether somebody else than a pass chooses pages and claims them."""
         self.wanted: dict[int, bytes] = {}
         self.steps: Steps | None = None
         """The pass that is under way."""
         self.notify_free = self.huge_pages_since = 0
-        self.codec = open_codec(algorithm)
-        self.device.set_algorithm(0, algorithm)
+        self.codecs = [open_codec(name) for name in algorithms]
+        self.codec = self.codecs[0]
+        for priority, name in enumerate(algorithms):
+            self.device.set_algorithm(priority, name)
+        self.device.tick(1)
         self.device.set_disksize(self.nr_slots * PAGE_SIZE)
         Model.watched = self
 
-    def reset(self, algorithm: str) -> None:
+    def reset(self, *algorithms: str) -> None:
         Model.watched = None
         self.steps = None
         self.device.reset()
         verify(self.device)
-        self.begin(algorithm)
+        self.begin(*algorithms)
 
     def close(self) -> None:
         Model.watched = None
@@ -109,6 +129,19 @@ class Model:
             if index < stop:
                 self.huge_pages_since += self.is_huge(page)
                 self.pages[index] = page
+                self.marks[index] = 0
+            if index == stop and self.reaches(index, offset, data) < PAGE_SIZE:
+                self.access(index)  # it was read, to be changed in a part
+
+    @staticmethod
+    def reaches(index: int, offset: int, data: bytes) -> int:
+        """Return how many bytes of the page at *index* a write goes over."""
+        start = max(offset, index * PAGE_SIZE)
+        return min(offset + len(data), (index + 1) * PAGE_SIZE) - start
+
+    def access(self, index: int) -> None:
+        if index in self.marks:
+            self.marks[index] &= ~slots.ACCESS_CLEARS
 
     def after_write(self, offset: int, data: bytes) -> dict[int, bytes]:
         """Return the pages that are to be there once *data* is written."""
@@ -140,7 +173,7 @@ class Model:
             needed = 0
         return 0 < store.limit_pages < store.pool_pages + (needed >> PAGE_SHIFT)
 
-    def read(self, offset: int, length: int) -> None:
+    def read(self, offset: int, length: int, mark: int = 0) -> None:
         first = offset // PAGE_SIZE
         pages = b"".join(
             self.page(index) for index in range(first, first + length // PAGE_SIZE + 2)
@@ -148,7 +181,22 @@ class Model:
         pages = pages[: (self.nr_slots - first) * PAGE_SIZE]
         start = offset % PAGE_SIZE
 
-        assert self.device.read(offset, length) == pages[start : start + length]
+        read = self.device.read(offset, length, mark)
+        assert read == pages[start : start + length]
+        for index in range(first, (offset + length - 1) // PAGE_SIZE + 1):
+            self.access(index)
+            if index in self.marks:
+                self.marks[index] |= mark
+
+    def read_page(self, index: int) -> None:
+        self.read(index * PAGE_SIZE, PAGE_SIZE)
+
+    def pin_page(self, index: int) -> None:
+        """Read as the synchronous path does that keeps a page from writeback."""
+        self.read(index * PAGE_SIZE, PAGE_SIZE, slots.NO_WB)
+
+    def discard_page(self, index: int) -> None:
+        self.discard(index, 1)
 
     def discard(self, first: int, nr_pages: int) -> None:
         nr_pages = min(nr_pages, self.nr_slots - first)
@@ -157,16 +205,55 @@ class Model:
             pass
         for index in self.wanted:
             self.pages.pop(index, None)
+            self.marks.pop(index, None)
         self.wanted = {}
         self.notify_free += nr_pages
 
     def mark_idle(self) -> None:
-        self.steps = None
+        self.leave_pass()
         for _ in self.device.mark_idle(None):
             pass
+        for index, page in self.pages.items():
+            if not is_same(page):
+                self.marks[index] |= slots.IDLE
+
+    def unchoose(self) -> None:
+        for index in self.marks:
+            self.marks[index] &= ~slots.PP_SLOT
+
+    def step_recompression(self, request: Recompression) -> None:
+        """Begin one, or go one step further in the pass that is going on."""
+        before = self.found()
+        times = self.device.store.table.ac_time.tolist()
+        if self.steps is None:
+            self.request = request
+            self.steps = self.device.recompress(request)
+            next(self.steps, DONE)
+            for index, slot in before.items():
+                if is_eligible(slot, request):
+                    self.marks[index] |= slots.PP_SLOT
+            return
+        if self.work:
+            self.work()
+        step = next(self.steps, DONE)
+        self.work = step if callable(step) else None
+        if step is DONE:
+            self.steps = None
+        after = self.found()
+        for index, slot in before.items():
+            outcome = Outcome(slot, after[index], self.request)
+            if outcome.changed:
+                outcome.check(ended=step is DONE)
+                # What was replaced looks untouched since boot.
+                time = 0 if outcome.is_success else times[index]
+                assert self.device.store.table.ac_time[index] == time, outcome
+                self.marks[index] = after[index].word & MARKS
 
     def step_compaction(self) -> None:
         """Begin a compaction, or go one step further in the one that is going on."""
+        if self.work:
+            self.work()
+            self.work = None
         self.steps = self.steps or self.device.compact()
         before = self.device.mm_stat()
         if next(self.steps, DONE) is DONE:
@@ -177,10 +264,11 @@ class Model:
         assert given_back == compacted * PAGE_SIZE >= 0
 
     def leave_pass(self) -> None:
-        self.steps = None
+        self.steps = self.work = None
+        self.unchoose()
 
     def compact(self) -> None:
-        self.steps = None
+        self.leave_pass()
         for _ in self.device.compact():
             pass
 
@@ -194,7 +282,7 @@ class Model:
 
     def check(self) -> None:
         """Assert that nothing is lost, nothing leaked, and all is counted."""
-        verify(self.device, in_pass=self.steps is not None)
+        verify(self.device, in_pass=self.steps is not None or self.choosing)
         store = self.device.store
         found = self.found()
         assert found.keys() == self.pages.keys()
@@ -202,7 +290,9 @@ class Model:
             slot = found[index]
             assert peek(store, slot) == page
             assert slot.has(slots.SAME) == is_same(page)
-            assert slot.size == (0 if is_same(page) else self.stored_size(page))
+            size = self.stored_size(page, slot.priority)
+            assert slot.size == (0 if is_same(page) else size)
+            assert slot.word & MARKS == self.marks[index], (slot, self.marks[index])
         assert self.device.counters.notify_free == self.notify_free
         assert self.device.counters.huge_pages_since == self.huge_pages_since
 
@@ -220,8 +310,8 @@ class Model:
             allowed = self.page(index), self.wanted.get(index, self.page(index))
             assert page in allowed, f"a crash would lose page {index}"
 
-    def stored_size(self, page: bytes) -> int:
-        size = len(self.codec.compress(page))
+    def stored_size(self, page: bytes, priority: int = 0) -> int:
+        size = len(self.codecs[priority].compress(page))
         return size if size < 3625 else PAGE_SIZE
 
     def is_huge(self, page: bytes) -> bool:

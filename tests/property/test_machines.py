@@ -4,7 +4,16 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.property.machines import Classes, Machine, ManySlots, OneSlot, TwoSlots
+from tests.property.machines import (
+    Claims,
+    Classes,
+    Machine,
+    ManySlots,
+    OneSlot,
+    Recompressing,
+    RecompressingOne,
+    TwoSlots,
+)
 from tests.property.model import WatchedPool
 
 
@@ -13,6 +22,17 @@ def test_a_slot_keeps_its_page_whatever_happens(
     machine: type[Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("zramfs.core.store._MOVES", 1)
+    monkeypatch.setattr("zramfs.core.store.Pool", WatchedPool)
+
+    run_state_machine_as_test(machine)
+
+
+@pytest.mark.parametrize("machine", [Recompressing, RecompressingOne, Claims])
+def test_recompression_harms_nobody_who_comes_in_between(
+    machine: type[Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zramfs.core.postprocess._BATCH", 1)
+    monkeypatch.setattr("zramfs.core.postprocess._BATCH_MANY", 1)
     monkeypatch.setattr("zramfs.core.store.Pool", WatchedPool)
 
     run_state_machine_as_test(machine)

@@ -5,7 +5,14 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.property import bugs
-from tests.property.machines import Classes, Machine, OneSlot, TwoSlots
+from tests.property.machines import (
+    Claims,
+    Classes,
+    Machine,
+    OneSlot,
+    RecompressingOne,
+    TwoSlots,
+)
 from tests.property.model import WatchedPool
 from zramfs.core.pool import Pool
 from zramfs.core.store import Store
@@ -40,11 +47,30 @@ CLASSES = [
     bugs.MovesWithoutLookingAgain,
     bugs.MovesBeforeCopying,
 ]
+RECOMPRESSING = [
+    bugs.HoldsWhateverHappened,
+    bugs.KeepsLostClaims,
+    bugs.ExchangesWithoutCounting,
+    bugs.ExchangesForThePrimary,
+    bugs.KeepsTheIdleMark,
+    bugs.KeepsTheTime,
+    bugs.PeeksByReading,
+    bugs.ForgetsThatItMustNotBeWrittenBack,
+    bugs.ChoosesForEver,
+    bugs.CallsEveryFailureTheLast,
+]
+CLAIMS = [
+    bugs.HoldsWhateverHappened,
+    bugs.KeepsAClaimAsAFlag,
+    bugs.ReleasesAnyClaim,
+]
 
 BUGS = [
     *((bug, OneSlot) for bug in ONE_SLOT),
     *((bug, TwoSlots) for bug in TWO_SLOTS),
     *((bug, Classes) for bug in CLASSES),
+    *((bug, RecompressingOne) for bug in RECOMPRESSING),
+    *((bug, Claims) for bug in CLAIMS),
 ]
 
 # Always the same examples, and no time spent on making the failing one small.
@@ -72,6 +98,8 @@ def test_a_machine_finds_what_is_wrong(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("zramfs.core.store._MOVES", 1)
+    monkeypatch.setattr("zramfs.core.postprocess._BATCH", 1)
+    monkeypatch.setattr("zramfs.core.postprocess._BATCH_MANY", 1)
     monkeypatch.setattr("zramfs.core.store.Pool", WatchedPool)
     if issubclass(bug, Store):
         monkeypatch.setattr("zramfs.core.device.Store", bug)

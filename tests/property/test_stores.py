@@ -1,0 +1,147 @@
+"""Whatever is written to whatever attribute: a documented errno, or it is done.
+
+After an error everything that can be shown is as it was before: statistics,
+settings, and the state of each page. Texts are bytes, or nearly what the grammars
+take.
+"""
+
+import os
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import example, given, settings
+
+from tests.unit.passes import fill, opened, run
+from tests.verify import opened_device, verify
+from zramfs import errors
+from zramfs.core.attributes import ATTRIBUTES
+from zramfs.core.block_state import read_block_state
+from zramfs.core.codecs import DEFAULTS
+from zramfs.core.device import Device
+from zramfs.errors import InvalidValue, NoSuchFile, ZramError
+
+WRITABLE = [name for name, row in ATTRIBUTES.items() if row.parse]
+
+DOCUMENTED = {
+    row.errno
+    for row in vars(errors).values()
+    if isinstance(row, type) and issubclass(row, ZramError)
+}
+
+blanks = st.sampled_from(["", "", "", " ", "\n", "\t", "\n\n", "\v", "\xa0"])
+numbers = st.one_of(
+    st.integers(-5, 5),
+    st.sampled_from([9, 22, 62, 3624, 3625, 4096, 65535, 65536, 1 << 20]),
+    st.sampled_from(
+        [(1 << bits) + off for bits in (31, 32, 63, 64) for off in (-1, 0)]
+    ),
+    st.integers(-(1 << 33), 1 << 65),
+).flatmap(
+    lambda number: st.sampled_from(
+        [str(number), hex(number), f"+{number}", f"0{number}"]
+    )
+)
+names = st.sampled_from(
+    ["lz4", "lz4hc", "zstd", "deflate", "lzo", "842", "LZ4", "n" * 128]
+)
+values = st.one_of(
+    numbers,
+    names,
+    st.sampled_from(
+        ["idle", "huge", "huge_idle", "incompressible", "all", "/d", "/no"]
+    ),
+    st.text("01 x\"='", max_size=4),
+)
+keys = st.sampled_from(
+    [
+        *("algo", "priority", "level", "dict", "deflate.winbits", "type"),
+        *("threshold", "max_pages", "foo", "", '"algo', '"level'),
+    ]
+)
+words = st.one_of(
+    values,
+    st.builds("{}={}".format, keys, values),
+    st.builds('{}="{}"'.format, keys, values),
+    st.builds("{}{}".format, numbers, st.sampled_from([*"KMGTPEkxe", "KB", " M"])),
+)
+sentences = st.lists(st.tuples(blanks, words, blanks), max_size=4).map(
+    lambda triples: "".join(map("".join, triples))
+)
+texts = st.one_of(
+    sentences,
+    st.lists(words, max_size=4).map(" ".join),
+    st.binary(max_size=12).map(lambda data: os.fsdecode(data.split(b"\0")[0])),
+    st.text(max_size=6)
+    .map(lambda text: text.replace("\0", ""))
+    .filter(lambda text: not any("\ud800" <= letter <= "\udfff" for letter in text)),
+)
+
+
+def read_file(path: str) -> bytes:
+    if path != "/d":
+        raise NoSuchFile(path)
+    return b"\x37\xa4\x30\xec no dictionary of zstd"
+
+
+def shown(device: Device) -> object:
+    """Return all there is to see of a device, and how many are open."""
+    shows = {name: row.show(device) for name, row in ATTRIBUTES.items() if row.show}
+    state = read_block_state(device, 0, 1 << 20) if device.disksize else None
+    return shows, state, list(device.algorithms), list(device.params), device.openers
+
+
+def store(device: Device, name: str, text: str) -> None:
+    """Store, and follow a refusal: it has an errno, and changes nothing."""
+    before = shown(device)
+    has_params = any(params != DEFAULTS for params in device.params)
+    refusal: ZramError | None = None
+    try:
+        run(ATTRIBUTES[name].store(device, text))
+    except ZramError as error:
+        refusal = error
+    if refusal:
+        assert refusal.errno in DOCUMENTED
+        # A disksize that a codec refuses forgets what was chosen.
+        forgets = name == "disksize" and isinstance(refusal, InvalidValue)
+        if not (forgets and has_params and "not a" not in str(refusal)):
+            assert shown(device) == before
+    verify(device)
+
+
+def begin(device: Device, *, initialised: bool) -> None:
+    device._read_file = read_file
+    device.tick(1000)
+    if initialised:
+        opened(device, "lz4", "zstd", "deflate", nr_slots=4)
+        fill(device, "text", "rand", "same:5")
+        run(device.mark_idle(None))
+
+
+@pytest.mark.parametrize("initialised", [False, True], ids=["bare", "ready"])
+@pytest.mark.parametrize("name", WRITABLE)
+@settings(max_examples=30)
+@given(text=texts)
+def test_a_store_is_done_or_refused_with_an_errno(
+    name: str, text: str, *, initialised: bool
+) -> None:
+    with opened_device() as device:
+        begin(device, initialised=initialised)
+
+        store(device, name, text)
+
+
+@given(st.lists(st.tuples(st.sampled_from(WRITABLE), texts), max_size=8))
+@example([("algorithm_params", "dict=/d algo=lz4"), ("disksize", "1M")])
+@example(
+    [("comp_algorithm", "zstd"), ("algorithm_params", "dict=/d"), ("disksize", "1M")]
+)
+@example([("recomp_algorithm", "algo=zstd"), ("disksize", "4K"), ("recompress", "")])
+@example([("algorithm_params", "level=99999"), ("disksize", "4K"), ("disksize", "4K")])
+def test_any_stores_after_another_are_done_or_refused(
+    stores: list[tuple[str, str]],
+) -> None:
+    with opened_device() as device:
+        begin(device, initialised=False)
+
+        for name, text in stores:
+            store(device, name, text)
