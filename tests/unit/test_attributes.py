@@ -343,7 +343,7 @@ def test_the_statistics_of_a_used_device(bare: Device) -> None:
     bare.read(0, 2 * PAGE_SIZE)
 
     mm_stat = show(bare, "mm_stat").split()
-    assert mm_stat[:2] == [str(500 * PAGE_SIZE), str(300 * PAGE_SIZE + 100 * 66)]
+    assert mm_stat[:2] == [str(500 * PAGE_SIZE), str(300 * PAGE_SIZE + 100 * 65)]
     assert mm_stat[5:] == ["100", "0", "300", "300"]
     assert show(bare, "stat").split()[:7] == ["1", "0", "16", "0", "500", "0", "4000"]
     assert show(bare, "io_stat") == "       0        0 0        0\n"

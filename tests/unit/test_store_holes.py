@@ -106,9 +106,12 @@ def test_what_is_near_is_found_without_looking_far() -> None:
     store = Store(arena, nr_slots, [open_codec("lz4")], Counters())
     write(store, "same:7", *range(0, 100, 2), 70_000)
 
-    found = [(store.next_data(index), store.next_hole(index)) for index in range(98)]
+    found = [
+        (store.table.next_data(index), store.table.next_hole(index))
+        for index in range(98)
+    ]
     slots_asked = arena.asked // slots.SLOT_BYTES
-    far = store.next_data(99)
+    far = store.table.next_data(99)
     store.close()
     arena.close()
     os.close(memory.fd)

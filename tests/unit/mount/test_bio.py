@@ -9,9 +9,10 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.pages import make_page
 from tests.unit.requests import discard, write_page
-from zramfs.core.attributes import ATTRIBUTES, Attribute, Change
-from zramfs.core.device import Device
+from zramfs.core.attributes import ATTRIBUTES, Attribute
+from zramfs.core.device import Change, Device
 from zramfs.core.lifecycle import State
+from zramfs.core.steps import Steps
 from zramfs.errors import DeviceBusy, InvalidValue, NoSpace, NotInitialised
 from zramfs.mount.bio import Bio, run_steps
 from zramfs.mount.paths import PathStat
@@ -188,10 +189,10 @@ def test_a_reset_waits_for_a_running_compaction(bio: Bio, device: Device) -> Non
     class Compacting:
         """A device's compaction, seen from outside."""
 
-        def steps(self, device: Device) -> Iterator[None]:
+        def steps(self, device: Device) -> Steps:
             for _ in range(5):
                 notes.append(device.state.value)
-                yield
+                yield None
             yield from device.compact()
 
     row = Attribute(

@@ -20,10 +20,15 @@ def shown(row: Attribute, device: Device) -> str:
     return row.show(device)
 
 
-def test_there_are_three_with_their_modes() -> None:
+def test_they_have_their_modes() -> None:
     modes = {name: row.mode for name, row in rows(Paths(RwPage.ALWAYS)).items()}
 
-    assert modes == {"rw_page": 0o644, "rw_page_stat": 0o444, "worker_pid": 0o444}
+    assert modes == {
+        "block_state": 0o400,
+        "rw_page": 0o644,
+        "rw_page_stat": 0o444,
+        "worker_pid": 0o444,
+    }
 
 
 @pytest.mark.parametrize("mode", RwPage)

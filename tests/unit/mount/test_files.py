@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from tests.pages import make_page
-from zramfs.core.attributes import Attribute, Change
-from zramfs.core.device import Device
+from zramfs.core.attributes import Attribute
+from zramfs.core.device import Change, Device
 from zramfs.errors import InvalidValue, NoSpace, NoSuchFile, WrongDirection
 from zramfs.mount.bio import Bio
 from zramfs.mount.files import Files

@@ -104,7 +104,7 @@ def test_a_device_is_made_with_its_settings(made: list[Device]) -> None:
     device = worker.make_device(settings)
     made.append(device)
 
-    assert (device.disksize, device.comp_algorithm) == (1 << 20, "zstd")
+    assert (device.disksize, device.algorithms[0]) == (1 << 20, "zstd")
     assert device.mem_limit == 1 << 16
 
 
