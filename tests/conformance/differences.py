@@ -3,7 +3,7 @@
 import platform
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,13 +35,13 @@ class Difference:
     before: str = ""
     """The version of Linux that answers as the transcript says."""
     lacks: str = ""
-    """The algorithm without which a kernel answers so."""
+    """The algorithm or file without which a kernel answers so."""
 
-    def holds_for(self, release: str, algorithms: Sequence[str]) -> bool:
-        """Whether a kernel of *release* that has *algorithms* answers so."""
+    def holds_for(self, release: str, has: Collection[str]) -> bool:
+        """Whether a kernel of *release* that *has* these answers so."""
         if self.before and _version(release) >= _version(self.before):
             return False
-        return self.lacks not in algorithms
+        return self.lacks not in has
 
 
 def _version(release: str) -> tuple[int, ...]:
@@ -57,14 +57,18 @@ DIFFERENCES: Final = _load()
 
 
 def listed(
-    target: str, transcript: str, algorithms: Sequence[str] = ()
+    targets: Collection[str], transcript: str, has: Collection[str] = ()
 ) -> Difference | None:
-    """Return what is known to differ, None if nothing is."""
+    """Return what is known to differ on one that is all *targets*, None if nothing is.
+
+    *has* are the algorithms and files that a kernel comes with.
+    """
     rows = [
         row
         for row in DIFFERENCES
-        if (row.target, row.transcript) == (target, transcript)
-        and row.holds_for(platform.release(), algorithms)
+        if row.target in targets
+        and row.transcript == transcript
+        and row.holds_for(platform.release(), has)
     ]
     assert len(rows) <= 1, rows
     return rows[0] if rows else None

@@ -1,5 +1,6 @@
 """Files as a target: a directory of attributes, and a file or a device of pages."""
 
+import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,13 +51,23 @@ class Files:
     """A device that is in *directory*, and whose pages are at *path*.
 
     *flags* are for open(2): a block device wants O_DIRECT, or the page cache would
-    come in between.
+    come in between. The file *block_state* is elsewhere for each kind of device.
     """
 
-    def __init__(self, directory: Path, path: Path, flags: int = 0) -> None:
+    def __init__(
+        self, directory: Path, path: Path, block_state: Path, flags: int = 0
+    ) -> None:
         self._path = path
+        self._block_state = block_state
         self.attributes = AttributeFiles(directory)
         self.pages = PageFile(path, flags)
+
+    def block_state(self) -> bytes:
+        with opened(self._block_state, os.O_RDONLY) as fd:
+            return b"".join(iter(partial(os.read, fd, PAGE_SIZE), b""))
+
+    def wait(self, seconds: int) -> None:
+        raise OSError(errno.ENOTSUP, f"the clock is not ours to set by {seconds} s")
 
     def hold(self) -> Callable[[], None]:
         return partial(os.close, os.open(self._path, os.O_RDONLY))

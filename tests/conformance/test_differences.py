@@ -26,7 +26,7 @@ def test_a_difference_is_one_of_a_target_from_a_transcript() -> None:
     targets = {row.target for row in DIFFERENCES}
     transcripts = {row.transcript for row in DIFFERENCES}
 
-    assert targets <= {*DATA_PATHS, "kernel"}
+    assert targets <= {*DATA_PATHS, "mount", "kernel"}
     assert transcripts <= set(map(name_of, TRANSCRIPTS))
 
 
@@ -58,9 +58,11 @@ def test_what_differs_from_the_kernel_on_purpose_lives_apart() -> None:
         (_row(before="7.3"), "7.10.1", False),
         (_row(lacks="zstd"), "6.18.44", True),
         (_row(lacks="lzo"), "6.18.44", False),
+        (_row(lacks="recompress"), "6.18.44", True),
+        (_row(lacks="idle"), "6.18.44", False),
     ],
 )
 def test_a_difference_holds_for_some_kernels(
     row: Difference, release: str, *, holds: bool
 ) -> None:
-    assert row.holds_for(release, ["lzo-rle", "lzo", "lz4"]) is holds
+    assert row.holds_for(release, ["lzo-rle", "lzo", "lz4", "idle"]) is holds

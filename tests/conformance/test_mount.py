@@ -37,7 +37,8 @@ def mount(
 def test_a_mount_answers_as_the_transcript_says(
     mount: Mount, data_path_name: str, path: Path
 ) -> None:
-    row = listed(data_path_name, name_of(path))
+    row = listed({"mount", data_path_name}, name_of(path))
     mount.store("reset", "1")
+    block_state = mount.attribute("zramfs/block_state")
 
-    check(path, Files(mount.path, mount.swapfile), row)
+    check(path, Files(mount.path, mount.swapfile, block_state), row)

@@ -31,6 +31,7 @@ class KernelZram:
         assert number, "this is zram0"
         self.device = Path(f"/dev/zram{number}")
         self.attributes = Path(f"/sys/block/zram{number}")
+        self.block_state = Path(f"/sys/kernel/debug/zram/zram{number}/block_state")
 
     def store(self, name: str, text: str) -> None:
         """Write *text* to the attribute *name*."""

@@ -14,20 +14,25 @@ pytestmark = [
 ]
 
 MODES = {
+    "algorithm_params": 0o200,
     "comp_algorithm": 0o644,
     "compact": 0o200,
     "debug_stat": 0o444,
     "disksize": 0o644,
+    "idle": 0o200,
     "initstate": 0o444,
     "io_stat": 0o444,
     "mem_limit": 0o200,
     "mem_used_max": 0o200,
     "mm_stat": 0o444,
+    "recomp_algorithm": 0o644,
+    "recompress": 0o200,
     "removable": 0o444,
     "reset": 0o200,
     "ro": 0o444,
     "size": 0o444,
     "stat": 0o444,
+    "zramfs/block_state": 0o400,
     "zramfs/rw_page": 0o644,
     "zramfs/rw_page_stat": 0o444,
     "zramfs/worker_pid": 0o444,
@@ -40,7 +45,7 @@ def test_the_files_are_those_of_the_kernel_and_ours(mounted: MountFactory) -> No
         ours = [entry.name for entry in (mount.path / "zramfs").iterdir()]
 
     assert names == sorted({name.split("/")[0] for name in MODES} | {"swapfile"})
-    assert sorted(ours) == ["rw_page", "rw_page_stat", "worker_pid"]
+    assert sorted(ours) == ["block_state", "rw_page", "rw_page_stat", "worker_pid"]
 
 
 def test_a_control_file_looks_as_in_sysfs(mounted: MountFactory) -> None:

@@ -27,7 +27,7 @@ def test_a_snapshot_is_what_the_files_show(mountpoint: Path, device: Device) -> 
     assert snapshot.io_stat == device.io_stat()
     assert (snapshot.mountpoint, snapshot.pid) == (mountpoint, PID)
     assert snapshot.disksize == NR_SLOTS * PAGE_SIZE
-    assert snapshot.algorithms[0] == "lz4"
+    assert snapshot.comp_algorithm == "lz4"
 
 
 def test_numbers_that_fill_their_columns_are_read(
@@ -51,7 +51,7 @@ def test_another_algorithm_is_the_one_in_brackets(
     bare.set_algorithm(0, "zstd")
     show(mountpoint, bare)
 
-    assert read_snapshot(mountpoint).algorithms[0] == "zstd"
+    assert read_snapshot(mountpoint).comp_algorithm == "zstd"
 
 
 def test_the_ratio_is_that_of_stored_bytes_to_memory(

@@ -47,8 +47,8 @@ class Work:
 
 
 @dataclass(slots=True)
-class Steps:
-    """Steps that are taken one by one, each when it is asked for."""
+class FiveSteps:
+    """Five steps, each noted when it is taken."""
 
     taken: list[int] = field(default_factory=list)
 
@@ -90,7 +90,7 @@ def test_the_ends_of_the_device_are_those_of_the_core(bio: Bio, device: Device) 
 
 
 def test_steps_are_all_taken() -> None:
-    steps = Steps()
+    steps = FiveSteps()
 
     trio.run(run_steps, iter(steps))
 
@@ -102,7 +102,7 @@ def test_no_steps_are_no_work() -> None:
 
 
 def test_others_run_between_two_steps() -> None:
-    steps = Steps()
+    steps = FiveSteps()
     seen: list[int] = []
 
     async def watch() -> None:
@@ -121,7 +121,7 @@ def test_others_run_between_two_steps() -> None:
 
 
 def test_cancelled_work_stops_between_two_steps() -> None:
-    steps = Steps()
+    steps = FiveSteps()
 
     async def main() -> None:
         with trio.CancelScope() as scope:

@@ -91,4 +91,9 @@ def test_the_worker_says_which_process_it_is(device: Device) -> None:
 def test_only_the_mode_is_an_option() -> None:
     options = {name: row.option for name, row in rows(Paths(RwPage.ALWAYS)).items()}
 
-    assert options == {"rw_page": "MODE", "rw_page_stat": None, "worker_pid": None}
+    assert options == {
+        "rw_page": "MODE",
+        "rw_page_stat": None,
+        "block_state": None,
+        "worker_pid": None,
+    }
