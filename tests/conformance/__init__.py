@@ -20,7 +20,7 @@ answer; blocks are apart by an empty line, and lines that begin with # are comme
     hold, release              opens the device, and closes it again
     state                      block_state: index and flags of each stored page,
                                runs of pages with the same flags together
-    wait SECONDS               lets time go by
+    wait SECONDS               lets time go by; only the core has a clock to set
 
 The answers are in the order of the commands, one line each. Every transcript
 begins with a device that was just reset. Those in `zramfs` differ from the

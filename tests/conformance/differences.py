@@ -35,7 +35,7 @@ class Difference:
     before: str = ""
     """The version of Linux that answers as the transcript says."""
     lacks: str = ""
-    """The algorithm or file without which a kernel answers so."""
+    """The algorithm, file or clock to set without which a kernel answers so."""
 
     def holds_for(self, release: str, has: Collection[str]) -> bool:
         """Whether a kernel of *release* that *has* these answers so."""
