@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.pages import make_page
@@ -31,6 +31,8 @@ ERRNOS: Final = {
     *(errno.EINVAL, errno.EIO, errno.ENOSPC, errno.ENXIO, errno.EOPNOTSUPP),
 }
 """What the lane may refuse with."""
+
+unhurried: Final = settings(deadline=None)  # two slow cores with other work
 
 offsets = st.one_of(
     st.integers(0, DISKSIZE + PAGE_SIZE),
@@ -161,6 +163,7 @@ def check(rig: Rig, sent: Sent) -> None:
         assert message == sent.message
 
 
+@unhurried
 @given(
     st.lists(st.one_of(reads(), writes(), fallocates(), lseeks()), max_size=6),
     st.sampled_from(RwPage),
@@ -174,6 +177,7 @@ def test_requests_for_the_swapfile_do_what_they_say(
             check(rig, sent)
 
 
+@unhurried
 @given(st.lists(st.one_of(strangers(), truncated(), noise()), max_size=6))
 def test_nonsense_changes_nothing(messages: list[Sent]) -> None:
     with filled_rig() as rig:
@@ -181,6 +185,7 @@ def test_nonsense_changes_nothing(messages: list[Sent]) -> None:
             check(rig, sent)
 
 
+@unhurried
 @given(
     st.lists(
         st.one_of(writes(), fallocates(), truncated(), truncated(), noise()),
@@ -193,6 +198,7 @@ def test_nonsense_between_writes_changes_nothing(messages: list[Sent]) -> None:
             check(rig, sent)
 
 
+@unhurried
 @given(st.lists(st.binary(min_size=16, max_size=200), max_size=6))
 def test_libfuse_may_say_anything(replies: list[bytes]) -> None:
     with filled_rig() as rig:
