@@ -329,14 +329,6 @@ class PeeksByReading(Store):
         return self.read(claim.index)
 
 
-class ForgetsThatItMustNotBeWrittenBack(Store):
-    """NO_WB goes with the old object."""
-
-    def exchange(self, claim: Claim, stored: Stored, priority: int) -> None:
-        super().exchange(claim, stored, priority)
-        self._words[claim.index] &= ~slots.NO_WB
-
-
 class ChoosesForEver(Store):
     """What a pass has chosen and not done stays chosen."""
 

@@ -143,7 +143,10 @@ class Recompressing(Machine):
     def init(self) -> None:
         self.model = Model(self.nr_slots, *ALGORITHMS_BY_PRIORITY)
 
-    @rule(index=Machine.indexes, kind=st.sampled_from(["zeros", "text", "huge"]))
+    @rule(
+        index=Machine.indexes,
+        kind=st.sampled_from(["text", "text", "huge", "noise", "zeros"]),
+    )
     def write_page(self, index: int, kind: str) -> None:
         self.model.write_page(index, kind)
 
@@ -154,25 +157,28 @@ class Recompressing(Machine):
     def access(self, index: int, access: Callable[[Model, int], None]) -> None:
         access(self.model, index)
 
-    @rule(request=requests, count=st.sampled_from([1, 2, 3, 9]))
-    def step(self, request: Recompression, count: int) -> None:
+    @rule(request=requests)
+    def step(self, request: Recompression) -> None:
         self.model.step_recompression(request)
+
+    @rule(request=requests, count=st.sampled_from([2, 3, 9]))
+    def steps(self, request: Recompression, count: int) -> None:
+        self.step(request)
         while count > 1 and self.model.steps:
             count -= 1
-            self.model.step_recompression(request)
+            self.step(request)
 
     @rule(
         control=st.sampled_from(
-            [Model.mark_idle, Model.mark_idle, Model.leave_pass, Model.compact]
+            [
+                *(Model.mark_idle, Model.mark_idle, Model.mark_idle),
+                *(Model.leave_pass, Model.compact),
+                lambda model: model.reset(*ALGORITHMS_BY_PRIORITY),
+            ]
         )
     )
     def control(self, control: Callable[[Model], None]) -> None:
         control(self.model)
-
-    @rule(times=st.sampled_from([0, 0, 0, 1]))
-    def reset(self, times: int) -> None:
-        if times:
-            self.model.reset(*ALGORITHMS_BY_PRIORITY)
 
 
 class RecompressingOne(Recompressing):

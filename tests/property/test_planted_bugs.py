@@ -49,13 +49,11 @@ CLASSES = [
 ]
 RECOMPRESSING = [
     bugs.HoldsWhateverHappened,
-    bugs.KeepsLostClaims,
     bugs.ExchangesWithoutCounting,
     bugs.ExchangesForThePrimary,
     bugs.KeepsTheIdleMark,
     bugs.KeepsTheTime,
     bugs.PeeksByReading,
-    bugs.ForgetsThatItMustNotBeWrittenBack,
     bugs.ChoosesForEver,
     bugs.CallsEveryFailureTheLast,
 ]
@@ -63,6 +61,7 @@ CLAIMS = [
     bugs.HoldsWhateverHappened,
     bugs.KeepsAClaimAsAFlag,
     bugs.ReleasesAnyClaim,
+    bugs.KeepsLostClaims,
 ]
 
 BUGS = [

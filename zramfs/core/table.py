@@ -28,11 +28,18 @@ from zramfs.units import PageIndex, page_align
 Words = np.ndarray[tuple[int], np.dtype[np.uint64]]
 """Slot words, for what is done with many at once."""
 
+Times = np.ndarray[tuple[int], np.dtype[np.uint32]]
+"""Access times, likewise."""
+
 _SCAN_SLOTS: Final = 1 << 20
 """Slots looked at in one step of a whole-table scan: about 10 ms."""
 
 _NEAR_SLOTS: Final = 512
 """Slots looked at first where the next is probably near: a page of the table."""
+
+_CACHED_SLOTS: Final = 1 << 16
+"""Slots whose words, and what is computed of them, fit into a processor's cache: done
+in such parts, marking a table takes half the time."""
 
 _NOT_FLAGS: Final = np.uint64((1 << 64) - (1 << PAYLOAD_SHIFT) | SIZE_MASK)
 """Payload and size: both 0 in an empty slot and in a page of zeros."""
@@ -43,6 +50,15 @@ def table_bytes(nr_slots: int) -> int:
     return sum(
         page_align(nr_slots * size) for size in (SLOT_BYTES, AC_TIME_BYTES, FILL_BYTES)
     )
+
+
+def _mark_idle(words: Words, times: Times, before_s: int | None) -> None:
+    idle = words != 0
+    idle &= words & np.uint64(SAME | WB) == 0
+    if before_s is not None:
+        words &= ~np.uint64(IDLE)  # of what was passed over, nothing has it
+        idle &= times < before_s
+    np.bitwise_or(words, np.uint64(IDLE), out=words, where=idle)
 
 
 class SlotTable:
@@ -138,14 +154,10 @@ class SlotTable:
         their mark. Same-filled and written-back pages are passed over.
         """
         for start, words in self.scan(0, self.nr_slots):
-            idle = (words != 0) & (words & np.uint64(SAME | WB) == 0)
-            if before_s is None:
-                words[idle] |= np.uint64(IDLE)
-            else:
-                times = self.ac_time[start : start + words.size]
-                old = idle & (np.frombuffer(times, np.uint32) < before_s)
-                words[idle] &= ~np.uint64(IDLE)
-                words[old] |= np.uint64(IDLE)
+            times = np.frombuffer(self.ac_time[start : start + words.size], np.uint32)
+            for first in range(0, words.size, _CACHED_SLOTS):
+                part = slice(first, first + _CACHED_SLOTS)
+                _mark_idle(words[part], times[part], before_s)
             yield None
 
     def allocated(self, index: int, most: int) -> list[int]:
