@@ -150,6 +150,21 @@ def test_what_is_no_discard_is_refused(mounted: MountFactory) -> None:
     assert (back, stored) == (text(MIB), 0)
 
 
+def test_a_hole_in_a_control_file_is_refused_for_that_file_only(
+    mounted: MountFactory,
+) -> None:
+    """The kernel asks a mount that once answered ENOSYS no more, for no file."""
+    with mounted("--disksize", "1M") as mount, opened(mount.swapfile) as fd:
+        os.pwrite(fd, aligned(text(MIB)), 0)
+        with opened(mount.attribute("mem_limit"), os.O_WRONLY) as control:
+            refused = _refusal(control, files.DISCARD), _refusal(control, 0)
+        fallocate(fd, files.DISCARD, 0, MIB)
+        stored = mount.mm_stat().orig_data_size
+
+    assert refused == (errno.EOPNOTSUPP, errno.EOPNOTSUPP)
+    assert stored == 0
+
+
 def test_free_space_is_what_is_not_stored(mounted: MountFactory) -> None:
     """The loop device offers discard to whoever answers statfs(2)."""
     with mounted("--disksize", "1M") as mount, opened(mount.swapfile) as fd:

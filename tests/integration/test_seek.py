@@ -135,6 +135,31 @@ def test_without_a_disksize_there_is_neither(mounted: MountFactory) -> None:
     assert found == (None, None)
 
 
+def test_reading_a_control_file_sparsely_leaves_holes_findable(
+    mounted: MountFactory, place: Path
+) -> None:
+    """The kernel asks a mount that once answered ENOSYS no more, for no file."""
+    with mounted("--disksize", "1M") as mount, opened(mount.swapfile) as fd:
+        with opened(mount.attribute("mm_stat"), os.O_RDONLY) as control:
+            found = [
+                (
+                    seek(control, offset, os.SEEK_DATA),
+                    seek(control, offset, os.SEEK_HOLE),
+                )
+                for offset in (0, 5, PAGE_SIZE - 1, PAGE_SIZE)
+            ]
+        run("grep", "--count", "0", mount.attribute("mm_stat"))
+        run("cp", mount.attribute("mm_stat"), place / "copy")
+        data = seek(fd, 0, os.SEEK_DATA)
+        copy = (place / "copy").read_text()
+        shown = mount.show("mm_stat")
+
+    # As in sysfs.
+    assert found == [(0, 4096), (5, 4096), (4095, 4096), (None, None)]
+    assert data is None
+    assert copy == shown
+
+
 @pytest.mark.paths("pyfuse3")
 def test_without_a_lane_all_is_data(mounted: MountFactory) -> None:
     with mounted("--disksize", "1M") as mount, opened(mount.swapfile) as fd:

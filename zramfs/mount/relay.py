@@ -1,18 +1,23 @@
 """Between the lane and libfuse: requests over, replies back.
 
 libfuse has one end of a SOCK_SEQPACKET pair and takes it for /dev/fuse. What is
-sent there is a request as it came, with two exceptions: a WRITE to a control file is
-cut to what such a file takes, and an INTERRUPT is dropped. What comes back is copied
-to /dev/fuse as it is, but for the answer to INIT.
+sent there is a request as it came, with exceptions: a WRITE to a control file is cut
+to what such a file takes, and an INTERRUPT is dropped. What comes back is copied to
+/dev/fuse as it is, but for the answer to INIT.
+
+FALLOCATE and LSEEK of a control file are answered here. libfuse answers ENOSYS,
+which the kernel remembers of the whole mount: it would ask for neither again, and a
+look at mm_stat with grep(1) would be the end of holes in the swapfile.
 """
 
+import os
 import socket
 from collections import deque
 from typing import Final
 
 import trio
 
-from zramfs.errors import InvalidValue
+from zramfs.errors import InvalidValue, ModeNotSupported, NoData
 from zramfs.mount import wire
 from zramfs.mount.files import ATTRIBUTE_SIZE
 from zramfs.mount.replies import refuse, reply
@@ -49,6 +54,11 @@ class Relay:
             raise InvalidValue(f"a request of {len(request)} bytes")
         if opcode == wire.FUSE_INTERRUPT:
             return  # whatever it means is answered soon, or must not be cut short
+        if opcode == wire.FUSE_FALLOCATE:
+            raise ModeNotSupported("fallocate of a control file")
+        if opcode == wire.FUSE_LSEEK:
+            self._seek(unique, request)
+            return
         if opcode == wire.FUSE_INIT:
             self._init_unique = unique
         if opcode == wire.FUSE_WRITE and len(request) > _CONTROL_WRITE_END:
@@ -60,6 +70,19 @@ class Relay:
             self.nr_unanswered += 1
         self._backlog.append(request.tobytes())
         self._send_backlog()
+
+    def _seek(self, unique: int, request: memoryview) -> None:
+        """Answer the LSEEK of a control file: as in sysfs, all of it is data."""
+        if len(request) < wire.LSEEK_END:
+            raise InvalidValue(f"an LSEEK of {len(request)} bytes")
+        _, offset, whence = wire.LSEEK.unpack_from(request, wire.IN_HEADER_SIZE)
+        found = {os.SEEK_DATA: offset, os.SEEK_HOLE: ATTRIBUTE_SIZE}.get(whence)
+        if found is None:
+            raise InvalidValue(f"lseek whence {whence}")
+        if offset >= ATTRIBUTE_SIZE:
+            raise NoData(f"the file ends before {offset}")
+        answer = wire.LSEEK_OUT.pack(wire.LSEEK_OUT.size, 0, unique, found)
+        reply(self._connection, answer)
 
     def _send_backlog(self) -> None:
         """Send what the socket has room for."""

@@ -30,7 +30,6 @@ def init_out(max_background: int = 12, congestion_threshold: int = 9) -> bytes:
         wires.request(wires.LOOKUP, 6, b"swapfile\0", nodeid=1),
         wires.request(wires.READ, 7, bytes(40), nodeid=CONTROL_FILE),
         wires.write(8, 0, b"1G\n", nodeid=CONTROL_FILE),
-        wires.request(wires.FALLOCATE, 9, bytes(32), nodeid=CONTROL_FILE),
         wires.request(wires.INIT, 10, bytes(64), nodeid=0),
         wires.request(wires.DESTROY, 11, nodeid=0),
         wires.request(9999, 12, b"unknown"),
@@ -81,6 +80,48 @@ def test_an_interrupt_is_dropped(rig: Rig) -> None:
     message = wires.request(wires.INTERRUPT, 0, (4).to_bytes(8, "little"), nodeid=0)
 
     assert rig.ask(message) == []
+    assert rig.handed_over() == []
+
+
+END = PAGE_SIZE
+"""Of a control file."""
+
+
+@pytest.mark.parametrize(
+    ("whence", "offset", "answer"),
+    [
+        (os.SEEK_DATA, 0, Reply(1, 0, wires.found(0))),
+        (os.SEEK_DATA, 81, Reply(1, 0, wires.found(81))),
+        (os.SEEK_HOLE, 0, Reply(1, 0, wires.found(END))),
+        (os.SEEK_HOLE, END - 1, Reply(1, 0, wires.found(END))),
+        (os.SEEK_DATA, END, Reply(1, -errno.ENXIO)),
+        (os.SEEK_HOLE, END, Reply(1, -errno.ENXIO)),
+        (os.SEEK_HOLE, (1 << 64) - 1, Reply(1, -errno.ENXIO)),
+        (os.SEEK_SET, 0, Reply(1, -errno.EINVAL)),
+        (5, END, Reply(1, -errno.EINVAL)),
+    ],
+)
+def test_all_of_a_control_file_is_data(
+    rig: Rig, whence: int, offset: int, answer: Reply
+) -> None:
+    assert rig.ask(wires.lseek(1, offset, whence, nodeid=CONTROL_FILE)) == [answer]
+    assert rig.handed_over() == []
+
+
+def test_a_short_seek_of_a_control_file_is_invalid(rig: Rig) -> None:
+    message = wires.request(wires.LSEEK, 1, bytes(23), nodeid=CONTROL_FILE)
+
+    assert rig.ask(message) == [Reply(1, -errno.EINVAL)]
+
+
+@pytest.mark.parametrize("size", [0, 32])
+def test_fallocate_of_a_control_file_is_refused_for_that_file_only(
+    rig: Rig, size: int
+) -> None:
+    """After ENOSYS, which libfuse answers, the kernel would ask for no file again."""
+    message = wires.request(wires.FALLOCATE, 1, bytes(size), nodeid=CONTROL_FILE)
+
+    assert rig.ask(message) == [Reply(1, -errno.EOPNOTSUPP)]
     assert rig.handed_over() == []
 
 

@@ -48,6 +48,8 @@ sizes = st.one_of(
 lengths = st.one_of(sizes, offsets)
 u32s = st.one_of(st.integers(0, 64), st.integers(0, U32_MAX))
 inodes = st.one_of(st.just(wires.SWAPFILE), st.integers(0, 40), st.just(U64_MAX))
+NEVER_HANDED_OVER = {wires.INTERRUPT, wires.FALLOCATE, wires.LSEEK}
+
 opcodes = st.one_of(
     st.integers(0, 60),
     st.sampled_from([wires.READ, wires.WRITE, wires.FALLOCATE, wires.LSEEK]),
@@ -106,7 +108,7 @@ def strangers(draw: st.DrawFn) -> Sent:
         body = body[:31]  # too short to be valid, or the model must know it
     return Sent(
         wires.request(opcode, 1, body, nodeid=nodeid),
-        is_for_libfuse=nodeid != wires.SWAPFILE and opcode != wires.INTERRUPT,
+        is_for_libfuse=nodeid != wires.SWAPFILE and opcode not in NEVER_HANDED_OVER,
     )
 
 

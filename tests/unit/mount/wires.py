@@ -73,8 +73,9 @@ def fallocate(unique: int, offset: int, length: int, mode: int = PUNCH_HOLE) -> 
     )
 
 
-def lseek(unique: int, offset: int, whence: int) -> bytes:
-    return request(LSEEK, unique, LSEEK_IN.pack(SWAPFILE, offset, whence, 0))
+def lseek(unique: int, offset: int, whence: int, *, nodeid: int = SWAPFILE) -> bytes:
+    body = LSEEK_IN.pack(nodeid, offset, whence, 0)
+    return request(LSEEK, unique, body, nodeid=nodeid)
 
 
 def answer(unique: int, body: bytes = b"", *, error: int = 0) -> bytes:
