@@ -24,6 +24,12 @@ pytestmark = [
     pytest.mark.requires("fuse"),
 ]
 
+MOUNTING: Final = [
+    "mount",
+    pytest.param("swapon", marks=pytest.mark.requires("root")),
+]
+"""Commands that mount; without root, swapon says that before all else."""
+
 
 @pytest.fixture
 def mountpoint(place: Path) -> Path:
@@ -65,7 +71,7 @@ def test_an_incomplete_command_line_is_refused(arguments: list[str]) -> None:
     assert sentence
 
 
-@pytest.mark.parametrize("command", ["mount", "swapon"])
+@pytest.mark.parametrize("command", MOUNTING)
 def test_a_missing_mountpoint_is_refused(place: Path, command: str) -> None:
     sentence = refused(command, place / "missing", "--disksize", "64M")
 
@@ -95,7 +101,7 @@ def test_a_mountpoint_that_is_not_empty_is_refused(
     assert list(mountpoint.iterdir()) == [mountpoint / "file"]
 
 
-@pytest.mark.parametrize("command", ["mount", "swapon"])
+@pytest.mark.parametrize("command", MOUNTING)
 def test_a_mountpoint_in_use_is_refused(mounted: MountFactory, command: str) -> None:
     with mounted("--disksize", "64M") as mount:
         sentence = refused(command, mount.path, "--disksize", "64M")
