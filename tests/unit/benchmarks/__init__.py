@@ -1,0 +1,1 @@
+"""tools/bench, what it makes of figures."""

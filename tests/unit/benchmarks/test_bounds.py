@@ -1,0 +1,40 @@
+import pytest
+
+from benchmarks.bounds import BOUNDS, Bound
+from benchmarks.results import Results
+from benchmarks.rows import ROWS
+
+
+def _judged(bound: Bound, *figures: tuple[str, str, float]) -> tuple[object, object]:
+    results = Results(machine={}, method={})
+    for row, side, figure in figures:
+        results.add(row, side, figure)
+    record = bound.judge(results)
+    return record["value"], record["holds"]
+
+
+@pytest.mark.parametrize(("ours", "holds"), [(90, True), (89, False)])
+def test_a_ratio_holds_from_its_bound_on(ours: int, holds: bool) -> None:  # noqa: FBT001  # parametrised
+    bound = Bound(row="read-1m", against="zram", bound=0.9, at_least=True)
+
+    judged = _judged(bound, ("read-1m", "always", ours), ("read-1m", "zram", 100))
+
+    assert judged == (ours / 100, holds)
+
+
+def test_a_figure_without_a_peer_is_judged_by_its_worst_round() -> None:
+    bound = Bound(row="swap-wrong", against=None, bound=0, at_least=False)
+
+    judged = _judged(bound, ("swap-wrong", "always", 0), ("swap-wrong", "always", 3))
+
+    assert judged == (3, False)
+
+
+def test_what_was_not_measured_neither_holds_nor_fails() -> None:
+    bound = Bound(row="read-1m", against="zram", bound=0.9, at_least=True)
+
+    assert _judged(bound, ("read-1m", "always", 1)) == (None, None)
+
+
+def test_every_bound_is_of_a_row_that_exists() -> None:
+    assert {bound.row for bound in BOUNDS} <= ROWS.keys()
