@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Final
 
 from rich.console import Console
 from rich.progress import (
@@ -24,6 +25,9 @@ from benchmarks.commands import BenchError
 from benchmarks.measure import Run
 from benchmarks.results import BoundRecord, Results
 from tests.integration import teardown
+
+_WIDTH: Final = 110
+"""Columns of the tables when nobody watches."""
 
 
 def _on_signal(number: int, _frame: FrameType | None) -> None:
@@ -106,7 +110,8 @@ def main(argv: list[str]) -> int:
         sys.stderr.write(f"bench: {error}\n")
         return 1
     judged = [bound.judge(results) for bound in BOUNDS]
-    console = Console()
+    # What is piped into a file or a pager need not be cut to a narrow terminal.
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     table.show(console, results)
     table.show_bounds(console, judged)
     if asked.output and results.rounds:

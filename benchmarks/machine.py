@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -53,3 +54,18 @@ def _programs() -> Iterable[tuple[str, str]]:
             except BenchError:
                 continue
             yield name, numbers[0] if numbers else "unknown"
+
+
+def busy_share(seconds: float) -> float:
+    """Return which part of the CPUs is in use while we do nothing for *seconds*."""
+    idle, total = _cpu_times()
+    time.sleep(seconds)
+    idle_later, total_later = _cpu_times()
+    return 1 - (idle_later - idle) / max(total_later - total, 1)
+
+
+def _cpu_times() -> tuple[int, int]:
+    """Return the ticks spent idle, and all ticks, since boot (proc(5), stat)."""
+    with Path("/proc/stat").open() as file:
+        ticks = [int(word) for word in file.readline().split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)

@@ -4,13 +4,20 @@ import mmap
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
-from benchmarks import fio, swap
+from benchmarks import fio, machine, swap
 from benchmarks.commands import why_missing
 from benchmarks.options import Options
 from benchmarks.results import Results
 from benchmarks.rows import JOBS, SWAP, Job
 from benchmarks.sides import Side, make_sides
+
+_LOOK_S: Final = 0.1
+"""How long to do nothing before a row, to see whether others do."""
+
+_BUSY: Final = 0.05
+"""From here on a note says that the machine was busy: with two CPUs, a tenth of one."""
 
 Report = Callable[[str, int], None]
 """Takes what is going to be done, and how many steps have been since the last."""
@@ -26,6 +33,8 @@ class Run:
         self._jobs = [JOBS[name] for name in options.rows if name != SWAP]
         self._rounds = options.rounds or options.plan.rounds
         self._swap_rounds = options.rounds or options.plan.swap_rounds
+        # The most that others were seen to use of the CPUs.
+        self._busy = 0.0
         known = make_sides(options.peers)
         chosen = [known[name] for name in options.sides]
         no_fio = why_missing("fio", "fio")
@@ -74,9 +83,19 @@ class Run:
         for number in range(self._swap_rounds):
             for side in self._swaps:
                 report(f"swapping on {side.name}", 0)
+                self._look_around()
                 place = self._place / f"swap-{side.name}-{number}"
                 swap.measure(side.name, self._plan.hog, place, self._results)
                 report("swap", 1)
+        if self._busy > _BUSY:
+            self._results.notes.append(
+                f"other processes used up to {self._busy:.0%} of the CPUs: "
+                "the figures are too low, and the ratios not to be trusted"
+            )
+
+    def _look_around(self) -> None:
+        """See whether others are at work; our idle sides must not be, either."""
+        self._busy = max(self._busy, machine.busy_share(_LOOK_S))
 
     def _measure_jobs(self, report: Report) -> None:
         with ExitStack() as stack:
@@ -91,6 +110,7 @@ class Run:
                     fio.fill(target, self._plan.size)
                     targets[server.name] = target
             for job in self._jobs:
+                self._look_around()
                 self._measure_job(job, targets, report)
             report("unmounting", 0)
 

@@ -80,7 +80,7 @@ SWAP_WRONG: Final = Row(
 )
 SWAP_RSS: Final = Row(
     name="swap-rss",
-    title="swap: resident set kept after the hog",
+    title="swap: daemon grown by",
     unit="MiB",
     scale=1 << 20,
     lower_is_better=True,

@@ -51,6 +51,8 @@ class Hog:
     limit: int
     """What its cgroup may have in memory."""
     disksize: int
+    """More than twice the length: of a swap that is more than half full the kernel
+    gives up what it has read back, and writes it again."""
     touch_s: float
 
 

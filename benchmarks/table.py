@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -34,35 +35,41 @@ def show(console: Console, results: Results) -> None:
 
 
 def _figures(results: Results) -> Table:
-    rounds = results.method["rounds"]
     table = Table(
-        title="Median, and the spread of the rounds where there are several",
-        caption=f"rounds: {rounds}; s: less is better, all others: more",
+        title=f"Medians of {results.method['rounds']} rounds",
+        caption="s, pages and MiB: less is better; spread: of the worst side",
+        box=SIMPLE_HEAD,
     )
-    table.add_column("row")
+    table.add_column("row", no_wrap=True)
     table.add_column("unit")
     for side in results.sides:
         style = "bold" if side == "always" else None
         table.add_column(side, justify="right", style=style)
+    table.add_column("spread", justify="right", style="dim")
     for name in results.measured_rows():
-        row = ROWS[name]
-        cells = [_cell(results, name, side) for side in results.sides]
-        table.add_row(row.title, row.unit, *cells)
+        medians = (results.median(name, side) for side in results.sides)
+        cells = ("" if median is None else short(median) for median in medians)
+        table.add_row(
+            ROWS[name].title, ROWS[name].unit, *cells, _worst_spread(results, name)
+        )
     return table
 
 
-def _cell(results: Results, row: str, side: str) -> str:
-    middle = results.median(row, side)
-    if middle is None:
-        return ""
-    if len(results.figures(row, side)) == 1:
-        return short(middle)
-    return f"{short(middle)} ±{results.spread(row, side) / 2:.0%}"
+def _worst_spread(results: Results, row: str) -> str:
+    spreads = [
+        results.spread(row, side)
+        for side in results.sides
+        if len(results.figures(row, side)) > 1
+    ]
+    return f"±{max(spreads) / 2:.0%}" if spreads else ""
 
 
 def show_bounds(console: Console, judged: Iterable[BoundRecord]) -> None:
     """Print what was demanded, and what became of it."""
-    table = Table(title="Demands on rw_page always (median ratio within a round)")
+    table = Table(
+        title="Demands on rw_page always (median of the rounds' ratios)",
+        box=SIMPLE_HEAD,
+    )
     table.add_column("what")
     table.add_column("bound", justify="right")
     table.add_column("measured", justify="right")
