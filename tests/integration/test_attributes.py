@@ -3,10 +3,13 @@
 import errno
 import os
 import stat
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from tests.integration.mounts import Mount, MountFactory, refuses
+from tests.pages import make_page
 
 pytestmark = [
     pytest.mark.mount,
@@ -200,3 +203,31 @@ def test_seeking_to_the_start_makes_the_text_anew(mounted: MountFactory) -> None
 def test_modes_cannot_be_changed(mounted: MountFactory, name: str) -> None:
     with mounted("--disksize", "64M") as mount, refuses(errno.EPERM):
         mount.attribute(name).chmod(0o666)
+
+
+def test_a_dictionary_is_found_from_the_writers_directory(
+    mounted: MountFactory, tmp_path: Path
+) -> None:
+    (tmp_path / "words").write_bytes(make_page("text"))
+    with mounted() as mount:
+        command = 'printf "dict=words" >"$1"'
+        subprocess.run(
+            ["/bin/sh", "-c", command, "sh", mount.attribute("algorithm_params")],
+            cwd=tmp_path,
+            check=True,
+            timeout=10,
+        )
+        mount.store("disksize", "64M")
+        with mount.swapfile.open("r+b", buffering=0) as swapfile:
+            swapfile.write(make_page("text"))
+        stored = mount.mm_stat().compr_data_size
+
+    assert stored < 62  # what the page takes without it
+
+
+def test_a_dictionary_may_be_a_file_of_the_mount_itself(mounted: MountFactory) -> None:
+    with mounted() as mount:
+        stored = mount.store("algorithm_params", f"dict={mount.attribute('mm_stat')}")
+        shown = mount.show("initstate")
+
+    assert (stored > 0, shown) == (True, "0\n")

@@ -13,7 +13,7 @@ from tests.unit.passes import fill, marks, run
 from zramfs.core.attributes import ATTRIBUTES
 from zramfs.core.codecs import DEFAULTS, Params
 from zramfs.core.device import Device
-from zramfs.errors import NoSuchFile, ZramError
+from zramfs.errors import DeviceBusy, NoSuchFile, ZramError
 from zramfs.units import PAGE_SIZE
 
 DISKSIZE = NR_SLOTS * PAGE_SIZE
@@ -64,7 +64,7 @@ REFUSED_PARAMS = {
             *("level=abc level=3", "priority=4", "priority=-1", "priority=x"),
             *("algo=zstd", "algo=lzo", "algo=lz4\\n", 'algo="lz4\n"', "algo=LZ4"),
             *("algo=lz4 priority=9", "algo=lz4 priority=1", "algo=zstd priority=0"),
-            *("deflate.winbits=x", "dict=", "dict=/empty", "level=1 dict=/empty"),
+            *("deflate.winbits=x", "dict="),
         ),
         errno.EINVAL,
     ),
@@ -77,8 +77,6 @@ REFUSED_PARAMS = {
         errno.ERANGE,
     ),
     "level=abc level=99999999999": errno.EINVAL,
-    "dict=/missing": errno.ENOENT,
-    "priority=3 level=1 dict=/missing": errno.ENOENT,
 }
 
 LISTING = "lz4 lz4hc zstd deflate "
@@ -229,6 +227,48 @@ def test_algorithm_params_refuses(bare: Device, text: str, number: int) -> None:
     bare.params[0] = Params(level=7)
 
     refuse(bare, "algorithm_params", text, number)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("dict=/missing", errno.ENOENT),
+        ("priority=0 level=1 dict=/missing", errno.ENOENT),
+        ("level=1 dict=/empty", errno.EINVAL),
+    ],
+)
+def test_a_dictionary_that_cannot_be_read_leaves_the_defaults(
+    bare: Device, text: str, number: int
+) -> None:
+    bare.params[:2] = [Params(level=7), Params(level=8)]
+    with pytest.raises(ZramError, match=r".") as caught:
+        store(bare, "algorithm_params", text)
+
+    assert caught.value.errno == number
+    assert bare.params[:2] == [DEFAULTS, Params(level=8)]
+
+
+def test_a_dictionary_comes_too_late_for_a_device_initialised_meanwhile(
+    bare: Device,
+) -> None:
+    steps = ATTRIBUTES["algorithm_params"].store(bare, "dict=/dict")
+    assert steps
+    work = next(steps)
+    assert work
+    work()
+    bare.set_disksize(DISKSIZE)
+
+    with pytest.raises(DeviceBusy, match="initialised"):
+        next(steps)
+    assert bare.params[0] == DEFAULTS
+
+
+def test_a_relative_dictionary_is_one_of_the_writers_directory(bare: Device) -> None:
+    bare.cwd = "/"
+
+    store(bare, "algorithm_params", "dict=dict")
+
+    assert bare.params[0].dictionary == b"words"
 
 
 @pytest.mark.parametrize("text", PARAMS)

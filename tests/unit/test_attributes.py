@@ -327,7 +327,9 @@ def test_compact_is_work_in_steps(device: Device) -> None:
 def test_long_work_is_exclusive() -> None:
     exclusive = [name for name, row in ATTRIBUTES.items() if row.exclusive]
 
-    assert exclusive == ["reset", "compact", "idle", "recompress"]
+    assert exclusive == [
+        *("reset", "compact", "idle", "recompress", "algorithm_params")
+    ]
 
 
 def test_the_statistics_of_a_used_device(bare: Device) -> None:

@@ -6,15 +6,17 @@ The grammars of `comp_algorithm_store`, `recomp_algorithm_store`,
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from zramfs.core.codecs import ALGORITHMS, HUGE_CLASS_SIZE, Params
+from zramfs.core.codecs import ALGORITHMS, DEFAULTS, HUGE_CLASS_SIZE, Params
 from zramfs.core.device import MAX_ALGORITHMS, Change, Device
+from zramfs.core.lifecycle import State
 from zramfs.core.postprocess import Recompression
 from zramfs.core.slots import HUGE, IDLE
 from zramfs.core.steps import Steps
-from zramfs.errors import InvalidValue, TextTooLong
+from zramfs.errors import DeviceBusy, InvalidValue, TextTooLong
 from zramfs.units import kstrtoint, kstrtoull, next_args
 
 _U32_MAX: Final = (1 << 32) - 1
@@ -110,21 +112,38 @@ def _priority(
 
 
 def parse_params(text: str) -> Change:
-    """Set all parameters of one algorithm; those not named are the defaults."""
+    """Set all parameters of one algorithm; those not named are the defaults.
+
+    So are all of them when the dictionary cannot be read: the kernel, too, forgets
+    the old ones first (comp_params_store).
+    """
     keys = ("priority", "level", "deflate.winbits")
     fields, numbers = _fields(text, dict.fromkeys(keys, kstrtoint))
     given = {key: value for key, value in numbers.items() if value != _NOT_SET}
     path = fields.get("dict")
+    params = Params(level=given.get("level"), winbits=given.get("deflate.winbits"))
 
-    def change(device: Device) -> None:
+    def change(device: Device) -> Steps | None:
         target = _priority(device, fields.get("algo"), numbers.get("priority"), 0)
-        device.params[target] = Params(
-            level=given.get("level"),
-            dictionary=device.read_dictionary(path) if path else None,
-            winbits=given.get("deflate.winbits"),
-        )
+        if path is None:
+            device.params[target] = params
+            return None
+        device.params[target] = DEFAULTS
+        return _read_params(device, target, params, device.resolve(path))
 
     return change
+
+
+def _read_params(device: Device, target: int, params: Params, path: str) -> Steps:
+    """Set *params* with the dictionary at *path*.
+
+    It is read in another thread: the file may be slow, or one of this very mount.
+    """
+    found: list[bytes] = []
+    yield lambda: found.append(device.read_dictionary(path))
+    if device.state is not State.BARE:  # meanwhile
+        raise DeviceBusy(f"the device is {device.state.value}")
+    device.params[target] = replace(params, dictionary=found[0])
 
 
 def _type_parser() -> Callable[[str], int]:

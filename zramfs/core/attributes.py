@@ -239,6 +239,7 @@ _TABLE: Final = (
         name="algorithm_params",
         parse=parse_params,
         when=When.BARE,
+        exclusive=True,
         doc="parameters of an algorithm: [algo=NAME] [priority=0..3] [level=N] "
         "[dict=PATH] [deflate.winbits=N]",
     ),

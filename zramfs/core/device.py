@@ -4,6 +4,7 @@ Everything here is synchronous, so every call is atomic: whoever calls from a
 task sees the device between two requests, never inside one.
 """
 
+import posixpath
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -61,6 +62,7 @@ class Device:
         "_store",
         "algorithms",
         "counters",
+        "cwd",
         "disksize",
         "mem_limit",
         "openers",
@@ -85,6 +87,8 @@ class Device:
         self.mem_limit = 0
         """Most bytes that the pool may hold; 0 is no limit."""
         self.counters = Counters()
+        self.cwd = ""
+        """Directory of whoever stores next; "" is that of this process."""
         self.openers = 0
         """How many open files the swapfile has."""
 
@@ -148,6 +152,10 @@ class Device:
             return self.algorithms.index(name, lowest)
         except ValueError:
             raise InvalidValue(f"{name} is not configured") from None
+
+    def resolve(self, path: str) -> str:
+        """Return *path*, which may be relative to `cwd`, as this process finds it."""
+        return posixpath.join(self.cwd, path)
 
     def read_dictionary(self, path: str) -> bytes:
         """Return the file at *path*; InvalidValue if it is empty or no file."""

@@ -5,6 +5,7 @@ every await.
 """
 
 import time
+from collections.abc import Generator
 
 import trio
 
@@ -56,27 +57,37 @@ class Bio:
             if self._device.state is State.READY:
                 await run_steps(self._device.compact())
 
-    async def store(self, attribute: Attribute, text: str) -> None:
+    async def store(self, attribute: Attribute, text: str, cwd: str = "") -> None:
         """Do what writing *text* to *attribute* does, long work included.
 
+        Relative paths in *text* begin at *cwd*.
         Either finishes, or raises Cancelled with the device in order and the rest
         of the work undone.
         """
         if not attribute.exclusive:
+            self._device.cwd = cwd
             attribute.store(self._device, text)
             return
         async with self._pass_lock:
             self._tick()
+            self._device.cwd = cwd
             await run_steps(attribute.store(self._device, text))
 
 
 async def run_steps(steps: Steps | None) -> None:
     """Take all *steps*, letting other requests in between.
 
-    Either takes them all, or raises Cancelled after one of them.
+    Either takes them all, or raises Cancelled after one of them, with *steps* closed.
     """
-    for work in steps or ():
-        if work:
-            await trio.to_thread.run_sync(work)
-        else:
-            await trio.lowlevel.checkpoint()
+    if steps is None:
+        return
+    try:
+        for work in steps:
+            if work:
+                await trio.to_thread.run_sync(work)
+            else:
+                await trio.lowlevel.checkpoint()
+    finally:
+        # What a pass has marked must not wait for a garbage collection.
+        if isinstance(steps, Generator):
+            steps.close()

@@ -31,7 +31,7 @@ _INODE_BITS: Final = 16
 class Files:
     """The open files of one mount."""
 
-    __slots__ = ("_bio", "_cursors", "_device", "_opened", "_texts", "_tree")
+    __slots__ = ("_bio", "_cursors", "_device", "_opened", "_pids", "_texts", "_tree")
 
     def __init__(self, device: Device, tree: Tree, bio: Bio) -> None:
         self._device = device
@@ -41,11 +41,13 @@ class Files:
         self._opened = 0
         # What each open control file read at offset 0, by handle.
         self._texts: dict[int, bytes] = {}
+        # Who opened each control file.
+        self._pids: dict[int, int] = {}
         # Where the next read of each file shown in pieces begins: byte and slot.
         self._cursors: dict[int, tuple[int, int]] = {}
 
-    def open(self, inode: int, flags: int) -> int:
-        """Open *inode* and return a handle.
+    def open(self, inode: int, flags: int, pid: int = 0) -> int:
+        """Open *inode* for the process *pid*, 0 if unknown, and return a handle.
 
         WrongDirection if it cannot be opened that way, even by root.
         """
@@ -61,7 +63,9 @@ class Files:
         if not readable or not writable:
             raise WrongDirection(f"{attribute.name}: mode {attribute.mode:04o}")
         self._opened += 1
-        return self._opened << _INODE_BITS | inode
+        handle = self._opened << _INODE_BITS | inode
+        self._pids[handle] = pid
+        return handle
 
     def _attribute(self, handle: int) -> Attribute:
         attribute = self._tree.node(handle & ((1 << _INODE_BITS) - 1)).attribute
@@ -69,11 +73,22 @@ class Files:
         assert attribute, handle
         return attribute
 
+    def _cwd(self, handle: int) -> str:
+        """Return the working directory of whoever opened *handle*.
+
+        The kernel takes that of the writer, which is nearly always the same; what
+        FUSE tells libfuse of a write is too little.
+        """
+        pid = self._pids.get(handle)
+        # Without one, as after a restart of this process, only absolute paths work.
+        return f"/proc/{pid}/cwd" if pid else "/"
+
     def release(self, handle: int) -> None:
         """Forget *handle*."""
         if handle == SWAPFILE_INODE:
             self._device.release()
             return
+        self._pids.pop(handle, None)
         self._texts.pop(handle, None)
         self._cursors.pop(handle, None)
 
@@ -118,7 +133,7 @@ class Files:
         taken = data[:ATTRIBUTE_SIZE]
         text = os.fsdecode(taken.split(b"\0", 1)[0])
         try:
-            await self._bio.store(attribute, text)
+            await self._bio.store(attribute, text, self._cwd(handle))
         except ZramError as error:
             log.info("%s: %s", attribute.name, error)
             raise

@@ -173,7 +173,7 @@ class Operations(pyfuse3.Operations):
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.FileInfo:
         """Open a file, past the page cache: it must not hold the pages once more."""
-        handle = self._files.open(inode, flags)
+        handle = self._files.open(inode, flags, ctx.pid)
         return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(handle), direct_io=True)
 
     @replies_errno

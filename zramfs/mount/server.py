@@ -65,7 +65,9 @@ def store_settings(
     """Store those of *rows* that *settings* have a value for, as an echo would."""
     for row in rows:
         if row.name in settings:
-            row.store(device, settings[row.name])
+            for work in row.store(device, settings[row.name]) or ():
+                if work:
+                    work()
 
 
 def open_server(

@@ -14,6 +14,7 @@ from zramfs.core.device import Change, Device
 from zramfs.core.lifecycle import State
 from zramfs.core.steps import Steps
 from zramfs.errors import DeviceBusy, InvalidValue, NoSpace, NotInitialised
+from zramfs.memory import MemFile
 from zramfs.mount.bio import Bio, run_steps
 from zramfs.mount.paths import PathStat
 from zramfs.units import PAGE_SIZE
@@ -35,8 +36,12 @@ class Work:
 
     def _steps(self) -> Iterator[None]:
         self.notes.append(f"{self.name} begins")
-        for _ in range(self.nr_steps):
-            yield
+        try:
+            for _ in range(self.nr_steps):
+                yield
+        except GeneratorExit:
+            self.notes.append(f"{self.name} is closed")
+            raise
         self.notes.append(f"{self.name} ends")
 
     def row(self) -> Attribute:
@@ -131,6 +136,58 @@ def test_cancelled_work_stops_between_two_steps() -> None:
     trio.run(main)
 
     assert steps.taken == [0]
+
+
+def test_cancelled_work_is_closed() -> None:
+    notes: list[str] = []
+    steps = Work("pass", notes).row().store(Device(MemFile()), "")
+
+    async def main() -> None:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await run_steps(steps)
+
+    trio.run(main)
+
+    # Noted while *steps* is still held: nobody has collected it.
+    assert notes == ["pass begins", "pass is closed"]
+    assert steps
+
+
+def test_work_that_fails_is_closed() -> None:
+    notes: list[str] = []
+
+    def refuse() -> None:
+        raise NoSpace("refused")
+
+    def failing() -> Steps:
+        try:
+            yield refuse
+        finally:
+            notes.append("closed")
+
+    steps = failing()
+    with pytest.raises(NoSpace, match="refused"):
+        trio.run(run_steps, steps)
+
+    assert notes == ["closed"]
+
+
+def test_relative_paths_begin_where_the_writer_is(bio: Bio, device: Device) -> None:
+    seen: list[str] = []
+
+    def note(device: Device) -> None:
+        seen.append(device.resolve("x"))
+
+    def row(*, exclusive: bool) -> Attribute:
+        return Attribute(name="path", parse=lambda _: note, exclusive=exclusive, doc="")
+
+    trio.run(bio.store, row(exclusive=False), "", "/one")
+    trio.run(bio.store, row(exclusive=True), "", "/two")
+    trio.run(bio.store, row(exclusive=False), "")
+
+    assert seen == ["/one/x", "/two/x", "x"]
+    assert device.resolve("/absolute") == "/absolute"
 
 
 def test_long_work_goes_one_pass_at_a_time(bio: Bio) -> None:

@@ -236,3 +236,20 @@ def test_the_end_of_the_swapfile_is_that_of_a_device(
     assert files.write(handle, b"0123", end - 2) == 2
     with pytest.raises(NoSpace, match="the device ends at"):
         files.write(handle, b"0", end)
+
+
+def test_relative_paths_begin_where_the_opener_is(device: Device) -> None:
+    seen: list[str] = []
+
+    def note(device: Device) -> None:
+        seen.append(device.resolve("x"))
+
+    files = Opener(device, (Attribute(name="path", parse=lambda _: note, doc=""),))
+    inode = files.tree.child(ROOT_INODE, b"path").inode
+    known = files.files.open(inode, os.O_WRONLY, 7)
+    unknown = files.files.open(inode, os.O_WRONLY)
+
+    for handle in (known, unknown):
+        files.write(handle, b"text")
+
+    assert seen == ["/proc/7/cwd/x", "/x"]
