@@ -7,6 +7,7 @@ be made, or was: a subclass that does one thing wrong.
 from tests.property.model import WatchedPool
 from zramfs.core import slots
 from zramfs.core.codecs import HUGE_CLASS_SIZE, Stored
+from zramfs.core.compaction import Compaction
 from zramfs.core.pool import HUGE_CLASS, Live, class_of
 from zramfs.core.steps import Steps
 from zramfs.core.store import Claim, Store
@@ -54,14 +55,14 @@ class ForgetsToFree(WatchedPool):
         pass
 
 
-class MovesWithoutLookingAgain(Store):
+class MovesWithoutLookingAgain(Compaction):
     """Compaction believes what it saw at its beginning."""
 
     seen: list[int]
 
-    def compact(self) -> Steps:
+    def steps(self) -> Steps:
         self.seen = self._words.tolist()
-        yield from super().compact()
+        yield from super().steps()
 
     def _move(self, index: int, live: Live) -> None:
         now = self._words[index]

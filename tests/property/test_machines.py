@@ -21,7 +21,7 @@ from tests.property.model import WatchedPool
 def test_a_slot_keeps_its_page_whatever_happens(
     machine: type[Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zramfs.core.store._MOVES", 1)
+    monkeypatch.setattr("zramfs.core.compaction._MOVES", 1)
     monkeypatch.setattr("zramfs.core.store.Pool", WatchedPool)
 
     run_state_machine_as_test(machine)
@@ -41,6 +41,6 @@ def test_recompression_harms_nobody_who_comes_in_between(
 def test_many_pages_are_kept_while_the_pool_is_compacted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("zramfs.core.store._MOVES", 1)
+    monkeypatch.setattr("zramfs.core.compaction._MOVES", 1)
 
     run_state_machine_as_test(ManySlots, settings=settings(max_examples=30))

@@ -23,6 +23,7 @@ LAYERS = (
     ),
     ("zramfs.core.pool",),
     ("zramfs.core.table", "zramfs.core.zsmalloc"),
+    ("zramfs.core.compaction",),
     ("zramfs.core.store",),
     ("zramfs.core.postprocess",),
     ("zramfs.core.device",),

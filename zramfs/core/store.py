@@ -12,11 +12,11 @@ from typing import Final
 import numpy as np
 
 from zramfs.core.codecs import DECOMPRESS_ERRORS, HUGE_CLASS_SIZE, Codec, Stored
+from zramfs.core.compaction import Compaction
 from zramfs.core.pool import (
     CLASS_MASK,
     CLASS_SHIFT,
     Arena,
-    Live,
     Pool,
     class_of,
     pool_bytes,
@@ -32,11 +32,10 @@ from zramfs.core.slots import (
     PRIORITY_SHIFT,
     SAME,
     SIZE_MASK,
-    WB,
 )
 from zramfs.core.stats import Counters
 from zramfs.core.steps import Steps
-from zramfs.core.table import SlotTable, Words, table_bytes
+from zramfs.core.table import SlotTable, table_bytes
 from zramfs.errors import CorruptPage, MemoryLimitExceeded
 from zramfs.units import PAGE_SHIFT, PAGE_SIZE, PageIndex
 
@@ -46,9 +45,6 @@ _WORD_BYTES: Final = 8
 
 _FREES: Final = 1024
 """Slots emptied in one step of a discard: about 1 ms."""
-
-_MOVES: Final = 256
-"""Objects moved in one step of a compaction: about 0.5 ms."""
 
 
 def arena_bytes(nr_slots: int) -> int:
@@ -334,47 +330,5 @@ class Store:
         self.compr_data_size += size
 
     def compact(self) -> Steps:
-        """Move the tail of every class into its holes, a bounded step at a time.
-
-        Between two steps anything may happen to any slot, so each move looks at
-        its slot again. What is left undone when the caller stops is merely not
-        moved.
-        """
-        pool = self._pool
-        pool.sort_holes()
-        live = pool.live()
-        try:
-            for start, words in self.table.scan(0, self.nr_slots):
-                beyond = _beyond(words, live)
-                yield None
-                for count, index in enumerate(beyond, 1):
-                    self._move(start + index, live)
-                    if count % _MOVES == 0:
-                        yield None
-        finally:
-            pool.sort_holes()
-
-    def _move(self, index: int, live: Live) -> None:
-        word = self._words[index]
-        size = word & SIZE_MASK
-        klass = class_of(size)
-        place = word >> PAYLOAD_SHIFT
-        if not size or word & WB or place < live[klass]:
-            return
-        pool = self._pool
-        target = pool.relocate(klass, place)
-        if target is None:
-            return
-        before = pool.nr_pages
-        self._words[index] = word & ((1 << PAYLOAD_SHIFT) - 1) | target << PAYLOAD_SHIFT
-        pool.vacate(klass, place)
-        self._counters.pages_compacted += before - pool.nr_pages
-
-
-def _beyond(words: Words, live: Live) -> list[int]:
-    """Return which of *words* have their object beyond *live* of its class."""
-    sizes = words & np.uint64(SIZE_MASK)
-    places = (words >> np.uint64(PAYLOAD_SHIFT)).astype(np.int64)
-    first = live[(sizes + np.uint64(CLASS_MASK)) >> np.uint64(CLASS_SHIFT)]
-    resident = (sizes != 0) & (words & np.uint64(WB) == 0)
-    return np.flatnonzero(resident & (places >= first)).tolist()
+        """Return the steps of a compaction of the pool."""
+        return Compaction(self.table, self._pool, self._counters).steps()
