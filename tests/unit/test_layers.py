@@ -25,7 +25,7 @@ LAYERS = (
     ("zramfs.core.table", "zramfs.core.zsmalloc"),
     ("zramfs.core.compaction",),
     ("zramfs.core.store",),
-    ("zramfs.core.postprocess",),
+    ("zramfs.core.postprocess", "zramfs.core.ranges"),
     ("zramfs.core.device",),
     ("zramfs.core.algorithms", "zramfs.core.block_state"),
     ("zramfs.core.attributes",),

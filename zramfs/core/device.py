@@ -19,6 +19,12 @@ from zramfs.core.codecs import (
 from zramfs.core.lifecycle import Event, State, advance
 from zramfs.core.pool import Arena
 from zramfs.core.postprocess import Recompression, recompress
+from zramfs.core.ranges import (
+    IN_PAGE,
+    discard_range,
+    read_range,
+    write_range,
+)
 from zramfs.core.stats import BlockStat, Counters, IoStat, MmStat
 from zramfs.core.steps import Steps
 from zramfs.core.store import Store, arena_bytes
@@ -36,9 +42,6 @@ from zramfs.units import PAGE_SHIFT, PAGE_SIZE, SECTOR_SHIFT, PageIndex, page_al
 
 MAX_ALGORITHMS: Final = 4
 """A primary and three secondaries (ZRAM_MAX_COMPS)."""
-
-_IN_PAGE: Final = PAGE_SIZE - 1
-"""The bits of an offset that say where in its page it lies."""
 
 
 class Memory(Protocol):
@@ -245,20 +248,12 @@ class Device:
         counters.reads += 1
         counters.read_sectors += length >> SECTOR_SHIFT
         try:
-            if length == PAGE_SIZE and not offset & _IN_PAGE:
+            if length == PAGE_SIZE and not offset & IN_PAGE:
                 return self.store.read(PageIndex(offset >> PAGE_SHIFT), mark)
-            return self._read_pages(offset, length, mark)
+            return read_range(self.store, offset, length, mark)
         except ZramError as error:
             counters.failed_reads += 1
             raise ReadFailed(str(error)) from error
-
-    def _read_pages(self, offset: int, length: int, mark: int) -> bytes:
-        read = self.store.read
-        first = offset >> PAGE_SHIFT
-        end = (offset + length + _IN_PAGE) >> PAGE_SHIFT
-        data = b"".join([read(PageIndex(i), mark) for i in range(first, end)])
-        skip = offset & _IN_PAGE
-        return data if len(data) == length else data[skip : skip + length]
 
     def write(self, offset: int, data: memoryview) -> int:
         """Store *data* at *offset* and return how many bytes: fewer at the end.
@@ -273,29 +268,14 @@ class Device:
         counters.writes += 1
         counters.write_sectors += length >> SECTOR_SHIFT
         try:
-            if length == PAGE_SIZE and not offset & _IN_PAGE:
+            if length == PAGE_SIZE and not offset & IN_PAGE:
                 self.store.write(PageIndex(offset >> PAGE_SHIFT), data[:PAGE_SIZE])
             else:
-                self._write_pages(offset, data[:length])
+                write_range(self.store, offset, data[:length])
         except ZramError as error:
             counters.failed_writes += 1
             raise WriteFailed(str(error)) from error
         return length
-
-    def _write_pages(self, offset: int, data: memoryview) -> None:
-        store = self.store
-        done = 0
-        while done < len(data):
-            index = PageIndex((offset + done) >> PAGE_SHIFT)
-            start = (offset + done) & _IN_PAGE
-            piece = data[done : done + PAGE_SIZE - start]
-            if len(piece) == PAGE_SIZE:
-                store.write(index, piece)
-            else:
-                page = bytearray(store.read(index))
-                page[start : start + len(piece)] = piece
-                store.write(index, memoryview(page))
-            done += len(piece)
 
     def discard(self, offset: int, length: int) -> Steps:
         """Make the bytes at *offset* zero, in bounded steps, up to the end.
@@ -303,19 +283,7 @@ class Device:
         Whole pages give their memory back and count in notify_free.
         """
         end = min(offset + length, self.disksize)
-        first = -(-offset >> PAGE_SHIFT)
-        last = end >> PAGE_SHIFT
-        if first > last:  # within one page
-            self._zero(offset, end)
-            return
-        self._zero(offset, first << PAGE_SHIFT)
-        self._zero(last << PAGE_SHIFT, end)
-        yield from self.store.discard(PageIndex(first), last - first)
-
-    def _zero(self, start: int, end: int) -> None:
-        """Overwrite the bytes of a part of a page, if a page is stored there."""
-        if start < end and not self.store.table.is_zero(PageIndex(start >> PAGE_SHIFT)):
-            self._write_pages(start, memoryview(bytes(end - start)))
+        return discard_range(self.store, offset, end)
 
     def seek_data(self, offset: int) -> int:
         """Return where data is from *offset* on; NoData if there is none."""
