@@ -17,6 +17,7 @@ import numpy as np
 
 from zramfs.core import slots
 from zramfs.core.device import Device
+from zramfs.core.header import HEADER_BYTES
 from zramfs.core.lifecycle import State
 from zramfs.core.pool import HUGE_CLASS, Pool, class_of, pool_bytes
 from zramfs.core.store import Store, arena_bytes
@@ -133,7 +134,7 @@ def _verify_bare(device: Device) -> None:
     assert device._store is None
     assert device.disksize == 0
     assert isinstance(device._memory, MemFile)
-    assert os.fstat(device._memory.fd).st_size == 0
+    assert os.fstat(device._memory.fd).st_size == HEADER_BYTES
 
 
 def _verify_ready(device: Device) -> None:
@@ -146,7 +147,7 @@ def _verify_ready(device: Device) -> None:
     assert len(store.table._arena.view) == arena_bytes(store.nr_slots)
     # invariant: the algorithms are those that the device shows, the primary first.
     names = [codec.name if codec else None for codec in store._codecs]
-    assert names == device.algorithms
+    assert names == list(device.algorithms)
     assert names[0]
 
 

@@ -54,6 +54,12 @@ class OutOfMemory(ZramError):
     errno = errno.ENOMEM
 
 
+class UnknownFormat(ZramError):
+    """The memory is not of a format that this program knows."""
+
+    errno = errno.EPROTO
+
+
 class MemoryLimitExceeded(ZramError):
     """Storing the page would exceed mem_limit."""
 

@@ -1,5 +1,9 @@
 """The memfd that holds a device: made, mapped, punched, given back.
 
+The header (`zramfs.core.header`) lies at its beginning and stays; the arena, which
+is there while the device has a disksize, lies behind it. Both are in the memfd
+alone, so that whoever has the descriptor has the device.
+
 A device of n pages maps about 420 KB of address space for each page, nearly all
 of it never touched: 64 GiB of disksize are 7 TB of addresses, and the 128 TB that
 x86-64 gives a process end at a disksize of about 1.1 TiB.
@@ -12,7 +16,8 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from zramfs.errors import OutOfMemory
+from zramfs.core.header import HEADER_BYTES, Header
+from zramfs.errors import OutOfMemory, UnknownFormat
 from zramfs.units import human_size
 
 MAP_NORESERVE: Final = 0x4000  # not in the mmap module; asm-generic/mman.h
@@ -25,12 +30,15 @@ _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_
 _libc.fallocate.restype = ctypes.c_int
 
 
+_FLAGS: Final = mmap.MAP_SHARED | MAP_NORESERVE
+
+
 class MappedArena:
-    """A memfd, mapped: sparse, shared, zero where it was never written."""
+    """A memfd behind its header: sparse, shared, zero where it was never written."""
 
     def __init__(self, fd: int, length: int) -> None:
         self._fd = fd
-        self._map = mmap.mmap(fd, length, flags=mmap.MAP_SHARED | MAP_NORESERVE)
+        self._map = mmap.mmap(fd, length, flags=_FLAGS, offset=HEADER_BYTES)
         self._view = memoryview(self._map)
 
     @property
@@ -44,12 +52,14 @@ class MappedArena:
         fallocate(2), because madvise(MADV_REMOVE) refuses locked memory.
         """
         mode = _FALLOC_FL_PUNCH_HOLE | _FALLOC_FL_KEEP_SIZE
-        if _libc.fallocate(self._fd, mode, offset, length):
+        if _libc.fallocate(self._fd, mode, HEADER_BYTES + offset, length):
             number = ctypes.get_errno()
             raise OSError(number, f"fallocate: {os.strerror(number)}")
 
     def written(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """Yield the ranges in [start, stop) that are backed by memory, ascending."""
+        start += HEADER_BYTES
+        stop += HEADER_BYTES
         while start < stop:
             try:
                 start = os.lseek(self._fd, start, os.SEEK_DATA)
@@ -64,7 +74,7 @@ class MappedArena:
             # which a byte is written is written.
             if start // mmap.PAGESIZE != (stop - 1) // mmap.PAGESIZE:
                 end = min(stop, os.lseek(self._fd, start, os.SEEK_HOLE))
-            yield start, end
+            yield start - HEADER_BYTES, end - HEADER_BYTES
             start = end
 
     def close(self) -> None:
@@ -74,27 +84,39 @@ class MappedArena:
 
 
 class MemFile:
-    """The memfd of one device, empty while the device has no disksize."""
+    """The memfd of one device; its arena is empty while there is no disksize."""
 
-    def __init__(self) -> None:
-        self.fd = os.memfd_create("zramfs", os.MFD_CLOEXEC)
+    def __init__(self, fd: int | None = None) -> None:
+        """Make a new one, or take over that of *fd*; then it may be UnknownFormat."""
+        if fd is None:
+            fd = os.memfd_create("zramfs", os.MFD_CLOEXEC)
+            os.ftruncate(fd, HEADER_BYTES)
+        elif os.fstat(fd).st_size < HEADER_BYTES:
+            raise UnknownFormat("this is too short for the memory of a zramfs device")
+        self.fd = fd
+        header = mmap.mmap(fd, HEADER_BYTES, flags=_FLAGS)
+        self.header = Header(memoryview(header))
+        """What is known of the device besides its pages."""
         self._arena: MappedArena | None = None
 
     def map(self, length: int) -> MappedArena:
-        """Return *length* bytes of sparse zeros; OutOfMemory if that cannot be."""
+        """Return *length* bytes, as they are, and sparse zeros where nothing was.
+
+        OutOfMemory if that cannot be.
+        """
+        before = os.fstat(self.fd).st_size
         try:
-            os.ftruncate(self.fd, length)
+            os.ftruncate(self.fd, HEADER_BYTES + length)
             self._arena = MappedArena(self.fd, length)
         except (OSError, OverflowError, ValueError) as error:
-            os.ftruncate(self.fd, 0)
+            os.ftruncate(self.fd, before)
             size = human_size(length)
             raise OutOfMemory(f"cannot map {size} of address space: {error}") from error
         return self._arena
 
     def unmap(self) -> None:
-        """Give the arena back, with all that is in it."""
-        # invariant: unmap follows map.
-        assert self._arena, "nothing is mapped"
-        self._arena.close()
-        self._arena = None
-        os.ftruncate(self.fd, 0)
+        """Give the arena back, mapped or not, with all that is in it."""
+        if self._arena:
+            self._arena.close()
+            self._arena = None
+        os.ftruncate(self.fd, HEADER_BYTES)

@@ -202,11 +202,11 @@ def refuse(device: Device, name: str, text: str, number: int) -> None:
 def test_algorithm_params_replaces_all_parameters(
     bare: Device, text: str, params: Params
 ) -> None:
-    bare.params[0] = Params(level=99, dictionary=b"old", winbits=9)
+    bare.set_params(0, Params(level=99, dictionary=b"old", winbits=9))
 
     store(bare, "algorithm_params", text)
 
-    assert bare.params == [params, DEFAULTS, DEFAULTS, DEFAULTS]
+    assert list(bare.params) == [params, DEFAULTS, DEFAULTS, DEFAULTS]
 
 
 @pytest.mark.parametrize(("text", "priority"), PRIORITIES.items())
@@ -224,7 +224,7 @@ def test_algorithm_params_finds_the_algorithm(
 
 @pytest.mark.parametrize(("text", "number"), REFUSED_PARAMS.items())
 def test_algorithm_params_refuses(bare: Device, text: str, number: int) -> None:
-    bare.params[0] = Params(level=7)
+    bare.set_params(0, Params(level=7))
 
     refuse(bare, "algorithm_params", text, number)
 
@@ -240,12 +240,13 @@ def test_algorithm_params_refuses(bare: Device, text: str, number: int) -> None:
 def test_a_dictionary_that_cannot_be_read_leaves_the_defaults(
     bare: Device, text: str, number: int
 ) -> None:
-    bare.params[:2] = [Params(level=7), Params(level=8)]
+    bare.set_params(0, Params(level=7))
+    bare.set_params(1, Params(level=8))
     with pytest.raises(ZramError, match=r".") as caught:
         store(bare, "algorithm_params", text)
 
     assert caught.value.errno == number
-    assert bare.params[:2] == [DEFAULTS, Params(level=8)]
+    assert list(bare.params[:2]) == [DEFAULTS, Params(level=8)]
 
 
 def test_a_dictionary_comes_too_late_for_a_device_initialised_meanwhile(

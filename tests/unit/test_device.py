@@ -10,7 +10,6 @@ from zramfs.core.codecs import ALGORITHMS
 from zramfs.core.device import Device
 from zramfs.core.lifecycle import State
 from zramfs.core.slots import HUGE
-from zramfs.core.stats import Counters
 from zramfs.errors import (
     DeviceBusy,
     NoSpace,
@@ -75,7 +74,7 @@ def test_a_bare_device_reads_nothing_and_takes_nothing(bare: Device) -> None:
     with pytest.raises(NoSpace, match="write at 0, the device ends at 0"):
         write_page(bare, 0, "zero")
 
-    assert bare.counters == Counters()
+    assert not any(bare.counters.values().values())
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -125,7 +124,7 @@ def test_a_write_from_the_end_on_finds_no_space(device: Device, offset: int) -> 
     with pytest.raises(NoSpace, match=f"write at {offset}, the device ends at {END}"):
         write(device, offset, b"data")
 
-    assert device.counters == Counters()
+    assert not any(device.counters.values().values())
 
 
 @pytest.mark.parametrize("offset", [0, 1, 511, 4095, 4096, 4097, 8000])
@@ -201,7 +200,7 @@ def test_reset_drops_pages_statistics_and_settings(bare: Device) -> None:
 
     assert bare.state is State.BARE
     assert (bare.disksize, bare.mem_limit, bare.algorithms[0]) == (0, 0, "lz4")
-    assert bare.counters == Counters()
+    assert not any(bare.counters.values().values())
     assert set(str(bare.mm_stat()).split()) == {"0"}
 
 

@@ -27,7 +27,7 @@ def configured(bare: Device) -> Device:
     bare.set_mem_limit(1 << 20)
     for priority, name in enumerate(["deflate", "zstd", "lz4hc", "lz4"]):
         bare.set_algorithm(priority, name)
-        bare.params[priority] = Params(level=1)
+        bare.set_params(priority, Params(level=1))
     return bare
 
 
@@ -41,14 +41,18 @@ def test_an_algorithm_forgets_the_parameters_of_the_one_before(
     configured.set_algorithm(1, "deflate")
 
     assert configured.algorithms == ["deflate", "deflate", "lz4hc", "lz4"]
-    assert configured.params == [Params(level=1), DEFAULTS, *[Params(level=1)] * 2]
+    assert list(configured.params) == [
+        Params(level=1),
+        DEFAULTS,
+        *[Params(level=1)] * 2,
+    ]
 
 
 @pytest.mark.parametrize("priority", range(4))
 def test_a_refused_level_restores_algorithms_and_keeps_mem_limit(
     configured: Device, priority: int
 ) -> None:
-    configured.params[priority] = Params(level=-200000)
+    configured.set_params(priority, Params(level=-200000))
 
     with pytest.raises(InvalidValue, match="has no level -200000"):
         configured.set_disksize(DISKSIZE)
@@ -62,7 +66,7 @@ def test_a_refused_level_restores_algorithms_and_keeps_mem_limit(
 
 def test_a_refused_dictionary_is_a_refused_parameter(bare: Device) -> None:
     bare.set_algorithm(0, "zstd")
-    bare.params[0] = Params(dictionary=b"\x37\xa4\x30\xec and no more")
+    bare.set_params(0, Params(dictionary=b"\x37\xa4\x30\xec and no more"))
 
     with pytest.raises(InvalidValue, match="zstd refuses the dictionary"):
         bare.set_disksize(DISKSIZE)
@@ -93,7 +97,7 @@ def test_a_reset_forgets_what_was_chosen(
 
 def test_parameters_are_used(bare: Device) -> None:
     bare.set_algorithm(0, "zstd")
-    bare.params[0] = Params(level=-100000)
+    bare.set_params(0, Params(level=-100000))
     bare.set_disksize(DISKSIZE)
 
     write_page(bare, 0, "text")
@@ -103,7 +107,7 @@ def test_parameters_are_used(bare: Device) -> None:
 
 def test_parameters_of_a_secondary_are_used(bare: Device) -> None:
     bare.set_algorithm(1, "zstd")
-    bare.params[1] = Params(level=-100000)
+    bare.set_params(1, Params(level=-100000))
     bare.set_disksize(DISKSIZE)
     fill(bare, "text")
 
@@ -115,9 +119,9 @@ def test_parameters_of_a_secondary_are_used(bare: Device) -> None:
 def test_an_algorithm_is_found_by_its_name(configured: Device) -> None:
     configured.set_algorithm(3, "zstd")
 
-    assert configured.find_algorithm("deflate", 0) == 0
-    assert configured.find_algorithm("zstd", 0) == 1
-    assert configured.find_algorithm("zstd", 2) == 3
+    assert configured.config.find("deflate", 0) == 0
+    assert configured.config.find("zstd", 0) == 1
+    assert configured.config.find("zstd", 2) == 3
 
 
 @pytest.mark.parametrize(("name", "lowest"), [("deflate", 1), ("lz4", 0), ("842", 0)])
@@ -127,7 +131,7 @@ def test_an_algorithm_that_is_not_chosen_is_not_found(
     configured.set_algorithm(3, "zstd")
 
     with pytest.raises(InvalidValue, match=f"{name} is not configured"):
-        configured.find_algorithm(name, lowest)
+        configured.config.find(name, lowest)
 
 
 def test_a_dictionary_is_read_as_the_device_was_told(bare: Device) -> None:

@@ -14,6 +14,7 @@ ERRNOS = {
     errors.TextTooLong: errno.E2BIG,
     errors.DeviceBusy: errno.EBUSY,
     errors.OutOfMemory: errno.ENOMEM,
+    errors.UnknownFormat: errno.EPROTO,
     errors.MemoryLimitExceeded: errno.ENOMEM,
     errors.ReadFailed: errno.EIO,
     errors.WriteFailed: errno.EIO,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.backed import backed_pages
 from zramfs.core.codecs import HUGE_CLASS_SIZE
 from zramfs.core.pool import HUGE_CLASS, Pool, class_of, pool_bytes
 from zramfs.memory import MappedArena, MemFile
@@ -45,10 +46,6 @@ def fill(pool: Pool, count: int, klass: int = KLASS) -> list[int]:
 
 def number_in(pool: Pool, index: int, klass: int = KLASS) -> int:
     return int.from_bytes(pool.read(klass, index, 4), "little")
-
-
-def backed_pages(memory: MemFile) -> int:
-    return os.fstat(memory.fd).st_blocks * 512 // PAGE_SIZE
 
 
 @pytest.mark.parametrize(

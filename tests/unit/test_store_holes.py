@@ -10,6 +10,7 @@ from tests.unit.storing import write
 from zramfs.core import slots
 from zramfs.core.codecs import open_codec
 from zramfs.core.device import Device
+from zramfs.core.header import HEADER_BYTES
 from zramfs.core.stats import Counters
 from zramfs.core.store import Store, arena_bytes
 from zramfs.memory import MappedArena, MemFile
@@ -101,7 +102,7 @@ def test_what_is_near_is_found_without_looking_far() -> None:
     nr_slots = 1 << 20
     memory = MemFile()
     length = arena_bytes(nr_slots)
-    os.ftruncate(memory.fd, length)
+    os.ftruncate(memory.fd, HEADER_BYTES + length)
     arena = CountingArena(memory.fd, length)
     store = Store(arena, nr_slots, [open_codec("lz4")], Counters())
     write(store, "same:7", *range(0, 100, 2), 70_000)

@@ -11,7 +11,8 @@ from functools import partial
 from typing import Final
 
 from zramfs.core.codecs import ALGORITHMS, DEFAULTS, HUGE_CLASS_SIZE, Params
-from zramfs.core.device import MAX_ALGORITHMS, Change, Device
+from zramfs.core.config import MAX_ALGORITHMS
+from zramfs.core.device import Change, Device
 from zramfs.core.lifecycle import State
 from zramfs.core.postprocess import Recompression
 from zramfs.core.slots import HUGE, IDLE
@@ -108,7 +109,7 @@ def _priority(
         if name and device.algorithms[priority] != name:
             raise InvalidValue(f"priority {priority} is not {name}")
         return priority
-    return device.find_algorithm(name, lowest) if name else lowest
+    return device.config.find(name, lowest) if name else lowest
 
 
 def parse_params(text: str) -> Change:
@@ -126,9 +127,9 @@ def parse_params(text: str) -> Change:
     def change(device: Device) -> Steps | None:
         target = _priority(device, fields.get("algo"), numbers.get("priority"), 0)
         if path is None:
-            device.params[target] = params
+            device.set_params(target, params)
             return None
-        device.params[target] = DEFAULTS
+        device.set_params(target, DEFAULTS)
         return _read_params(device, target, params, device.resolve(path))
 
     return change
@@ -143,7 +144,7 @@ def _read_params(device: Device, target: int, params: Params, path: str) -> Step
     yield lambda: found.append(device.read_dictionary(path))
     if device.state is not State.BARE:  # meanwhile
         raise DeviceBusy(f"the device is {device.state.value}")
-    device.params[target] = replace(params, dictionary=found[0])
+    device.set_params(target, replace(params, dictionary=found[0]))
 
 
 def _type_parser() -> Callable[[str], int]:

@@ -5,17 +5,12 @@ task sees the device between two requests, never inside one.
 """
 
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from zramfs.core.codecs import (
-    ALGORITHMS,
-    DEFAULT_ALGORITHM,
-    DEFAULTS,
-    Codec,
-    Params,
-    open_codec,
-)
+from zramfs.core.codecs import Codec, Params, open_codec
+from zramfs.core.config import DeviceConfig
+from zramfs.core.header import Header
 from zramfs.core.lifecycle import Event, State, advance
 from zramfs.core.pool import Arena
 from zramfs.core.postprocess import Recompression, recompress
@@ -40,65 +35,84 @@ from zramfs.errors import (
 )
 from zramfs.units import PAGE_SHIFT, PAGE_SIZE, SECTOR_SHIFT, PageIndex, page_align
 
-MAX_ALGORITHMS: Final = 4
-"""A primary and three secondaries (ZRAM_MAX_COMPS)."""
+_STATES: Final = tuple(State)
+"""The header's word for a state is its place in here."""
 
 
 class Memory(Protocol):
-    """Where a device gets the arena of its next life."""
+    """Where a device lives."""
+
+    @property
+    def header(self) -> Header:
+        """What is known of the device besides its pages."""
 
     def map(self, length: int) -> Arena:
-        """Return *length* bytes of sparse zeros; OutOfMemory if that cannot be."""
+        """Return *length* bytes, as they are, and sparse zeros where nothing was.
+
+        OutOfMemory if that cannot be.
+        """
 
     def unmap(self) -> None:
-        """Give the arena back, with all that is in it."""
+        """Give the arena back, mapped or not, with all that is in it."""
 
 
 class Device:
     """One zram device."""
 
     __slots__ = (
+        "_header",
         "_memory",
         "_now_s",
         "_read_file",
-        "_state",
         "_store",
-        "algorithms",
+        "config",
         "counters",
         "cwd",
         "disksize",
-        "mem_limit",
-        "openers",
-        "params",
     )
 
     def __init__(
         self, memory: Memory, read_file: Callable[[str], bytes] | None = None
     ) -> None:
         self._memory = memory
+        self._header = memory.header.words
         self._read_file = read_file
         self._now_s = 0
-        self._state = State.BARE
         self._store: Store | None = None
         self.disksize = 0
         """Uncompressed capacity in bytes; 0 until initialised."""
-        self.algorithms: list[str | None] = []
-        """Names of the algorithms by priority, the primary first."""
-        self.params: list[Params] = []
-        """Their parameters."""
-        self._forget_algorithms()
-        self.mem_limit = 0
-        """Most bytes that the pool may hold; 0 is no limit."""
-        self.counters = Counters()
+        self.config = DeviceConfig.from_json(memory.header.config)
+        """The algorithms and their parameters."""
+        self.counters = Counters.from_buffer(memory.header.counters)
         self.cwd = ""
         """Directory of whoever stores next; "" is that of this process."""
-        self.openers = 0
-        """How many open files the swapfile has."""
 
     @property
     def state(self) -> State:
         """Where the device is in its life."""
-        return self._state
+        return _STATES[self._header.state]
+
+    def _advance(self, event: Event) -> None:
+        self._header.state = _STATES.index(advance(self.state, event))
+
+    @property
+    def header(self) -> Header:
+        """What is known of the device besides its pages."""
+        return self._memory.header
+
+    @property
+    def mem_limit(self) -> int:
+        """Most bytes that the pool may hold; 0 is no limit."""
+        return self._header.mem_limit
+
+    @property
+    def openers(self) -> int:
+        """How many open files the swapfile has."""
+        return self._header.openers
+
+    @openers.setter
+    def openers(self, count: int) -> None:
+        self._header.openers = count
 
     @property
     def store(self) -> Store:
@@ -114,47 +128,54 @@ class Device:
         then the device is as it was. InvalidValue if an algorithm refuses its
         parameters; then all of them are the defaults again.
         """
-        state = advance(self._state, Event.SET_DISKSIZE)
+        advance(self.state, Event.SET_DISKSIZE)
         nr_slots = page_align(disksize) >> PAGE_SHIFT
         arena = self._memory.map(arena_bytes(nr_slots))
         try:
             codecs = self._open_codecs()
         except InvalidValue:
             self._memory.unmap()
-            self._forget_algorithms()
+            self._configure(DeviceConfig())
             raise
         self._store = Store(arena, nr_slots, codecs, self.counters)
         self._store.limit_pages = self.mem_limit >> PAGE_SHIFT
         self._store.now_s = self._now_s
         self.disksize = nr_slots << PAGE_SHIFT
-        self._state = state
+        self._header.nr_slots = nr_slots
+        self._advance(Event.SET_DISKSIZE)
 
     def _open_codecs(self) -> list[Codec | None]:
+        config = self.config
         return [
             open_codec(name, params) if name else None
-            for name, params in zip(self.algorithms, self.params, strict=True)
+            for name, params in zip(config.algorithms, config.params, strict=True)
         ]
 
-    def _forget_algorithms(self) -> None:
-        self.algorithms = [DEFAULT_ALGORITHM, *[None] * (MAX_ALGORITHMS - 1)]
-        self.params = [DEFAULTS] * MAX_ALGORITHMS
+    def _configure(self, config: DeviceConfig) -> None:
+        """Take *config*, and save it first: it may be too long for that."""
+        self.header.config = config.to_json()
+        self.config = config
+
+    @property
+    def algorithms(self) -> Sequence[str | None]:
+        """Names of the algorithms by priority, the primary first."""
+        return self.config.algorithms
+
+    @property
+    def params(self) -> Sequence[Params]:
+        """Their parameters."""
+        return self.config.params
 
     def set_algorithm(self, priority: int, name: str) -> None:
         """Choose the algorithm of *priority*, one of ALGORITHMS.
 
         Its parameters are the defaults then.
         """
-        # invariant: callers have looked *name* up.
-        assert name in ALGORITHMS, name
-        self.algorithms[priority] = name
-        self.params[priority] = DEFAULTS
+        self._configure(self.config.with_algorithm(priority, name))
 
-    def find_algorithm(self, name: str, lowest: int) -> int:
-        """Return the first priority from *lowest* on that uses *name*."""
-        try:
-            return self.algorithms.index(name, lowest)
-        except ValueError:
-            raise InvalidValue(f"{name} is not configured") from None
+    def set_params(self, priority: int, params: Params) -> None:
+        """Choose the parameters of the algorithm of *priority*."""
+        self._configure(self.config.with_params(priority, params))
 
     def resolve(self, path: str) -> str:
         """Return *path*, which may be relative to `cwd`, as this process finds it."""
@@ -171,7 +192,7 @@ class Device:
 
     def set_mem_limit(self, limit: int) -> None:
         """Let the pool hold no more than *limit* bytes, in whole pages; 0: any."""
-        self.mem_limit = page_align(limit)
+        self._header.mem_limit = page_align(limit)
         if self._store:
             self._store.limit_pages = self.mem_limit >> PAGE_SHIFT
 
@@ -187,16 +208,16 @@ class Device:
         """
         if self.openers:
             raise DeviceBusy(f"reset refused: the swapfile is open ({self.openers})")
-        self._state = advance(self._state, Event.CLAIM)
+        self._advance(Event.CLAIM)
         if self._store:
             self._store.close()
             self._store = None
-            self._memory.unmap()
+        self._memory.unmap()
         self.disksize = 0
-        self._forget_algorithms()
-        self.mem_limit = 0
-        self.counters = Counters()
-        self._state = advance(self._state, Event.RESET_DONE)
+        self._configure(DeviceConfig())
+        self._header.mem_limit = 0
+        self.counters.clear()
+        self._advance(Event.RESET_DONE)
 
     def compact(self) -> Steps:
         """Return the steps of a compaction of the pool."""
@@ -228,7 +249,7 @@ class Device:
 
     def open(self) -> None:
         """Count an opener of the swapfile; DeviceBusy while a reset goes on."""
-        if self._state is State.RESETTING:
+        if self.state is State.RESETTING:
             raise DeviceBusy("the device is being reset")
         self.openers += 1
 

@@ -6,30 +6,32 @@ Linux 7.3): tools unpack exactly so many columns.
 
 from dataclasses import dataclass
 
+from zramfs.core.header import Words, words
 
-@dataclass(slots=True)
-class Counters:
-    """Events since the device was initialised; they only go up."""
 
-    failed_reads: int = 0
+@words
+class Counters(Words):
+    """Events since the device was initialised, in a header; they only go up."""
+
+    failed_reads: int
     """Requests that failed in reading."""
-    failed_writes: int = 0
+    failed_writes: int
     """Requests that failed in storing."""
-    notify_free: int = 0
+    notify_free: int
     """Pages discarded, stored or not."""
-    miss_free: int = 0
+    miss_free: int
     """Swap slots whose freeing was missed; a FUSE file is never told of one."""
-    huge_pages_since: int = 0
+    huge_pages_since: int
     """Pages stored raw."""
-    pages_compacted: int = 0
+    pages_compacted: int
     """Pool pages that compaction gave back."""
-    reads: int = 0
+    reads: int
     """Read requests."""
-    read_sectors: int = 0
+    read_sectors: int
     """Sectors of 512 bytes read."""
-    writes: int = 0
+    writes: int
     """Write requests."""
-    write_sectors: int = 0
+    write_sectors: int
     """Sectors of 512 bytes written."""
 
 

@@ -1,9 +1,10 @@
 """Which path answers the swapfile's requests, and how many each has answered."""
 
-from dataclasses import dataclass, fields
 from enum import Enum
+from typing import Final
 
 from zramfs.core.device import Device
+from zramfs.core.header import Header, Words, words
 from zramfs.core.slots import NO_WB
 from zramfs.errors import InvalidValue
 
@@ -21,43 +22,49 @@ class RwPage(Enum):
     OFF = "off"
 
 
-@dataclass(slots=True)
-class PathStat:
-    """Requests by the path that answered them; they only go up."""
+@words
+class PathStat(Words):
+    """Requests by the path that answered them, in a header; they only go up."""
 
-    lane_reads: int = 0
+    lane_reads: int
     """READs answered in place."""
-    lane_writes: int = 0
+    lane_writes: int
     """WRITEs answered in place."""
-    declined_reads: int = 0
+    declined_reads: int
     """READs that the lane passed on to bio."""
-    declined_writes: int = 0
+    declined_writes: int
     """WRITEs that the lane passed on to bio."""
-    bio_reads: int = 0
+    bio_reads: int
     """READs answered by a task."""
-    bio_writes: int = 0
+    bio_writes: int
     """WRITEs answered by a task."""
-    discards: int = 0
+    discards: int
     """FALLOCATEs that freed pages."""
-    spins: int = 0
+    spins: int
     """Times that the lane waited for a request without sleeping."""
-    spins_paid: int = 0
+    spins_paid: int
     """Times that a request came while it did."""
 
 
 class Paths:
-    """The mode, and the counters, of one mount."""
+    """The mode, and the counters, of one mount; they outlive it in its *header*.
 
-    __slots__ = ("is_synchronous", "mark", "mode", "stat")
+    *mode* is what it begins in, if the header knows of none.
+    """
+
+    __slots__ = ("_words", "is_synchronous", "mark", "mode", "stat")
 
     is_synchronous: bool
     """Whether requests may be answered in place."""
     mark: int
     """The slot flags that a synchronous read sets."""
 
-    def __init__(self, mode: RwPage) -> None:
-        self.stat = PathStat()
-        self.select(mode)
+    def __init__(self, mode: RwPage, header: Header | None = None) -> None:
+        header = header or Header()
+        self.stat = PathStat.from_buffer(header.paths)
+        self._words = header.words
+        known = self._words.rw_page
+        self.select(_MODES[known - 1] if known else mode)
 
     def select(self, mode: RwPage) -> None:
         """Answer requests in this *mode* from now on.
@@ -66,6 +73,7 @@ class Paths:
         enum costs as much as parsing the request.
         """
         self.mode = mode
+        self._words.rw_page = _MODES.index(mode) + 1
         self.is_synchronous = mode is not RwPage.OFF
         self.mark = NO_WB if mode is RwPage.NO_WB else 0
 
@@ -78,11 +86,12 @@ class Paths:
 
     def show_stat(self, device: Device) -> str:
         """Return one ``name value`` a line."""
-        rows = {
-            field.name: getattr(self.stat, field.name) for field in fields(self.stat)
-        }
+        rows = self.stat.values()
         rows["no_wb_slots"] = device.nr_flagged(NO_WB)
         return "".join(f"{name} {value}\n" for name, value in rows.items())
+
+
+_MODES: Final = tuple(RwPage)
 
 
 def parse_rw_page(text: str) -> RwPage:

@@ -78,7 +78,7 @@ def open_server(
     What must be closed at the end is left to *stack*.
     """
     with_lane = config.data_path == LANE
-    paths = Paths(RwPage.ALWAYS if with_lane else RwPage.OFF)
+    paths = Paths(RwPage.ALWAYS if with_lane else RwPage.OFF, device.header)
     bio = Bio(device, paths.stat)
     own = control_files(paths, lane=with_lane)
     store_settings(device, own, config.settings)

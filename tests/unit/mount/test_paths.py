@@ -4,6 +4,7 @@ import pytest
 
 from tests.unit.requests import write_page
 from zramfs.core.device import Device
+from zramfs.core.header import Header
 from zramfs.core.slots import NO_WB
 from zramfs.errors import InvalidValue
 from zramfs.mount.paths import Paths, RwPage, parse_rw_page
@@ -86,3 +87,14 @@ def test_selecting_a_mode_keeps_the_counters() -> None:
     paths.select(RwPage.OFF)
 
     assert paths.stat.spins == 5
+
+
+def test_mode_and_counters_are_found_again_in_their_header() -> None:
+    header = Header()
+    paths = Paths(RwPage.ALWAYS, header)
+    paths.select(RwPage.NO_WB)
+    paths.stat.discards = 4
+
+    again = Paths(RwPage.ALWAYS, header)
+
+    assert (again.mode, again.mark, again.stat.discards) == (RwPage.NO_WB, NO_WB, 4)
