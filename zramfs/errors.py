@@ -90,6 +90,12 @@ class NoData(ZramError):
     errno = errno.ENXIO
 
 
+class NoEvents(ZramError):
+    """The disk reports no events, so there is nothing to poll it for."""
+
+    errno = errno.ENODEV
+
+
 class NotSupported(ZramError):
     """This mount cannot do that, whatever the arguments."""
 

@@ -1,10 +1,11 @@
 """The core as a target: no mount, no FUSE, always there."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from zramfs.core.attributes import ATTRIBUTES
+from zramfs.core.attributes import ATTRIBUTES, Attribute
+from zramfs.core.block_layer import block_layer_files
 from zramfs.core.block_state import read_block_state
 from zramfs.core.device import Device
 from zramfs.errors import WrongDirection, ZramError
@@ -19,13 +20,14 @@ class CoreAttributes:
     """The table of attributes, behind the rules of sysfs."""
 
     device: Device
+    rows: Mapping[str, Attribute]
 
     def store(self, name: str, data: bytes) -> int:
         if not data:  # write(2) of nothing never comes to a driver
             return 0
         taken = data[:4096]
         text = os.fsdecode(taken.split(b"\0", 1)[0])
-        attribute = ATTRIBUTES[name]
+        attribute = self.rows[name]
         try:
             if not attribute.parse:
                 raise WrongDirection(f"{name} is read-only")
@@ -37,7 +39,7 @@ class CoreAttributes:
         return len(taken)
 
     def show(self, name: str) -> bytes:
-        shown = ATTRIBUTES[name].show
+        shown = self.rows[name].show
         if not shown:
             raise as_os_error(WrongDirection(f"{name} is write-only"))
         return shown(self.device).encode()
@@ -73,7 +75,8 @@ class Core:
         self._device = device
         self._now_s = 1000  # the machine has been up for a while
         device.tick(self._now_s)
-        self.attributes = CoreAttributes(device)
+        rows = {row.name: row for row in block_layer_files(lambda: None)}
+        self.attributes = CoreAttributes(device, {**rows, **ATTRIBUTES})
         self.pages = CorePages(device)
 
     def block_state(self) -> bytes:

@@ -150,7 +150,7 @@ class Runner:
     def answer(self, line: str) -> str:
         """Carry out the command *line*; a failure is answered by its errno."""
         try:
-            if match := re.fullmatch(r"(\w+) <(?: (.*))?", line):
+            if match := re.fullmatch(r"([\w/]+) <(?: (.*))?", line):
                 return self.store(match[1], unescape(match[2] or ""))
             name, *words = line.split()
             command: Callable[..., str] = getattr(self, name)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.mounts import Mount, MountFactory, refuses
 from tests.pages import make_page
+from zramfs.core.block_layer import DIRECTORIES, block_layer_files
 
 pytestmark = [
     pytest.mark.mount,
@@ -30,15 +31,12 @@ MODES = {
     "mm_stat": 0o444,
     "recomp_algorithm": 0o644,
     "recompress": 0o200,
-    "removable": 0o444,
     "reset": 0o200,
-    "ro": 0o444,
-    "size": 0o444,
-    "stat": 0o444,
     "zramfs/block_state": 0o400,
     "zramfs/rw_page": 0o644,
     "zramfs/rw_page_stat": 0o444,
     "zramfs/worker_pid": 0o444,
+    **{row.name: row.mode for row in block_layer_files(lambda: None)},
 }
 
 
@@ -47,7 +45,9 @@ def test_the_files_are_those_of_the_kernel_and_ours(mounted: MountFactory) -> No
         names = sorted(entry.name for entry in mount.path.iterdir())
         ours = [entry.name for entry in (mount.path / "zramfs").iterdir()]
 
-    assert names == sorted({name.split("/")[0] for name in MODES} | {"swapfile"})
+    assert names == sorted(
+        {name.split("/")[0] for name in MODES} | {"swapfile", *DIRECTORIES}
+    )
     assert sorted(ours) == ["block_state", "rw_page", "rw_page_stat", "worker_pid"]
 
 

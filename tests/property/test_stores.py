@@ -15,13 +15,17 @@ from tests.unit.passes import fill, opened, run
 from tests.verify import opened_device, verify
 from zramfs import errors
 from zramfs.core.attributes import ATTRIBUTES
+from zramfs.core.block_layer import block_layer_files
 from zramfs.core.block_state import read_block_state
 from zramfs.core.codecs import DEFAULTS
 from zramfs.core.device import Device
 from zramfs.core.steps import Steps
 from zramfs.errors import InvalidValue, NoSuchFile, ZramError
 
-WRITABLE = [name for name, row in ATTRIBUTES.items() if row.parse]
+ROWS = {
+    row.name: row for row in (*ATTRIBUTES.values(), *block_layer_files(lambda: None))
+}
+WRITABLE = [name for name, row in ROWS.items() if row.parse]
 
 DOCUMENTED = {
     row.errno
@@ -86,7 +90,7 @@ def read_file(path: str) -> bytes:
 
 def shown(device: Device) -> object:
     """Return all there is to see of a device, and how many are open."""
-    shows = {name: row.show(device) for name, row in ATTRIBUTES.items() if row.show}
+    shows = {name: row.show(device) for name, row in ROWS.items() if row.show}
     state = read_block_state(device, 0, 1 << 20) if device.disksize else None
     return shows, state, list(device.algorithms), list(device.params), device.openers
 
@@ -98,7 +102,7 @@ def store(device: Device, name: str, text: str) -> None:
     refusal: ZramError | None = None
     steps: Steps | None = None
     try:
-        steps = ATTRIBUTES[name].store(device, text)
+        steps = ROWS[name].store(device, text)
         run(steps)
     except ZramError as error:
         refusal = error

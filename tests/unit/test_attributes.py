@@ -15,10 +15,6 @@ DISKSIZE = NR_SLOTS * PAGE_SIZE
 U64_MAX = str((1 << 64) - 1)
 
 MODES = {
-    "ro": 0o444,
-    "removable": 0o444,
-    "size": 0o444,
-    "stat": 0o444,
     "disksize": 0o644,
     "initstate": 0o444,
     "reset": 0o200,
@@ -39,10 +35,6 @@ WRITABLE = [name for name, mode in MODES.items() if mode & 0o200]
 
 ZEROS = "       0" + "        0" * 8 + "\n"
 BARE_TEXTS = {
-    "ro": "0\n",
-    "removable": "0\n",
-    "size": "0\n",
-    "stat": "       0" + "        0" * 16 + "\n",
     "disksize": "0\n",
     "initstate": "0\n",
     "comp_algorithm": "[lz4] lz4hc zstd deflate \n",
@@ -199,7 +191,6 @@ def test_disksize_initialises_in_whole_pages(
     store(bare, "disksize", text)
 
     assert show(bare, "disksize") == f"{disksize}\n"
-    assert show(bare, "size") == f"{disksize // 512}\n"
     assert show(bare, "initstate") == "1\n"
 
 
@@ -347,5 +338,4 @@ def test_the_statistics_of_a_used_device(bare: Device) -> None:
     mm_stat = show(bare, "mm_stat").split()
     assert mm_stat[:2] == [str(500 * PAGE_SIZE), str(300 * PAGE_SIZE + 100 * 65)]
     assert mm_stat[5:] == ["100", "0", "300", "300"]
-    assert show(bare, "stat").split()[:7] == ["1", "0", "16", "0", "500", "0", "4000"]
     assert show(bare, "io_stat") == "       0        0 0        0\n"

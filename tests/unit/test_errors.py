@@ -21,6 +21,7 @@ ERRNOS = {
     errors.CorruptPage: errno.EIO,
     errors.NoSpace: errno.ENOSPC,
     errors.NoData: errno.ENXIO,
+    errors.NoEvents: errno.ENODEV,
     errors.NotSupported: errno.ENOSYS,
     errors.ModeNotSupported: errno.EOPNOTSUPP,
     errors.NoSuchFile: errno.ENOENT,

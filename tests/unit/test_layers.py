@@ -30,6 +30,7 @@ LAYERS = (
     ("zramfs.core.device",),
     ("zramfs.core.algorithms", "zramfs.core.block_state"),
     ("zramfs.core.attributes",),
+    ("zramfs.core.block_layer",),
     ("zramfs.memory",),
     ("zramfs.mount",),
     ("zramfs.cli",),

@@ -31,7 +31,7 @@ from zramfs.errors import (
     NotInitialised,
     OutOfRange,
 )
-from zramfs.units import SECTOR_SHIFT, kstrtoull, memparse, page_align
+from zramfs.units import kstrtoull, memparse, page_align
 
 Lines = Callable[[Device, int, int], tuple[bytes, int]]
 """Shows a part: from a slot on, and so many bytes; returns it, and where to go on."""
@@ -129,28 +129,8 @@ def _compact(_text: str) -> Change:
     return Device.compact
 
 
-# The kernel's order: the block layer's files, then zram_disk_attrs.
+# The kernel's order, that of zram_disk_attrs.
 _TABLE: Final = (
-    Attribute(
-        name="ro",
-        show=lambda _: "0\n",
-        doc="whether the device is read-only: never",
-    ),
-    Attribute(
-        name="removable",
-        show=lambda _: "0\n",
-        doc="whether the medium can be removed: never",
-    ),
-    Attribute(
-        name="size",
-        show=lambda device: f"{device.disksize >> SECTOR_SHIFT}\n",
-        doc="disksize in sectors of 512 bytes",
-    ),
-    Attribute(
-        name="stat",
-        show=lambda device: str(device.block_stat()),
-        doc="read and write requests and sectors, in the block layer's format",
-    ),
     Attribute(
         name="disksize",
         show=lambda device: f"{device.disksize}\n",

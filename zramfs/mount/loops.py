@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Final
 
+from zramfs.core.block_layer import Disk
 from zramfs.mount.session import unescaped
 from zramfs.mount.tree import SWAPFILE
 
@@ -25,6 +26,18 @@ def loops_on(mountpoint: Path, sys_block: Path = SYS_BLOCK) -> list[Path]:
         for entry in sorted(sys_block.glob("loop*/loop/backing_file"))
         if _read(entry).rstrip(b"\n") == swapfile
     ]
+
+
+def disk_on(mountpoint: Path, sys_block: Path = SYS_BLOCK) -> Disk | None:
+    """Return the first of `loops_on`, as the kernel tells of it."""
+    for loop in loops_on(mountpoint, sys_block):
+        dev, diskseq = (
+            _read(sys_block / loop.name / name).decode().rstrip("\n")
+            for name in ("dev", "diskseq")
+        )
+        if dev:
+            return Disk(name=loop.name, dev=dev, diskseq=diskseq)
+    return None
 
 
 def _read(path: Path) -> bytes:

@@ -1,17 +1,21 @@
 """All that serves one connection: a lane, libfuse, and the upkeep of the device."""
 
+import functools
 import os
 import socket
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import pyfuse3
 import trio
 
 from zramfs.core.attributes import ATTRIBUTES, Attribute
+from zramfs.core.block_layer import DIRECTORIES, block_layer_files
 from zramfs.core.device import Device
+from zramfs.mount import loops
 from zramfs.mount.bio import Bio
 from zramfs.mount.config import LANE, Config
 from zramfs.mount.control import control_files
@@ -82,7 +86,9 @@ def open_server(
     bio = Bio(device, paths.stat)
     own = control_files(paths, lane=with_lane)
     store_settings(device, own, config.settings)
-    tree = Tree(ATTRIBUTES.values(), own)
+    disk = functools.partial(loops.disk_on, Path(config.mountpoint))
+    kernel = (*block_layer_files(disk), *ATTRIBUTES.values())
+    tree = Tree(kernel, own, DIRECTORIES)
     files = Files(device, tree, bio)
     operations = Operations(device, tree, files, discards=with_lane)
     lane = None

@@ -1,10 +1,12 @@
 """The files of the mount: a fixed tree with its inodes.
 
-The root is ``/sys/block/zramN`` and the swapfile; the directory ``zramfs`` holds
-what the kernel does not have. Nothing is ever created or removed, so inodes are
-positions in a list and lookup counts need no bookkeeping.
+The root is ``/sys/block/zramN`` and the swapfile; a row whose name has a slash is in
+a directory. The directory ``zramfs`` holds what the kernel does not have. Nothing is
+ever created or removed, so inodes are positions in a list and lookup counts need no
+bookkeeping.
 """
 
+import functools
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +19,8 @@ ROOT_INODE: Final = 1  # FUSE_ROOT_ID
 SWAPFILE_INODE: Final = 2
 SWAPFILE: Final = b"swapfile"
 OWN_DIRECTORY: Final = b"zramfs"
+
+_DIRECTORY: Final = stat.S_IFDIR | 0o755
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,16 +41,29 @@ class Tree:
 
     __slots__ = ("_nodes",)
 
-    def __init__(self, kernel: Iterable[Attribute], own: Iterable[Attribute]) -> None:
+    def __init__(
+        self,
+        kernel: Iterable[Attribute],
+        own: Iterable[Attribute],
+        directories: Iterable[str] = (),
+    ) -> None:
         self._nodes: list[Node] = []
-        root = self._add(None, b"", stat.S_IFDIR | 0o755)
+        root = self._add(None, b"", _DIRECTORY)
         self._add(root, SWAPFILE, stat.S_IFREG | 0o600)
         self._add_attributes(root, kernel)
-        self._add_attributes(self._add(root, OWN_DIRECTORY, stat.S_IFDIR | 0o755), own)
+        for name in directories:
+            self._directory(root, name.encode())
+        self._add_attributes(self._directory(root, OWN_DIRECTORY), own)
 
-    def _add_attributes(self, parent: Node, attributes: Iterable[Attribute]) -> None:
+    def _add_attributes(self, top: Node, attributes: Iterable[Attribute]) -> None:
         for row in attributes:
-            self._add(parent, row.name.encode(), stat.S_IFREG | row.mode, row)
+            *above, name = row.name.encode().split(b"/")
+            parent = functools.reduce(self._directory, above, top)
+            self._add(parent, name, stat.S_IFREG | row.mode, row)
+
+    def _directory(self, parent: Node, name: bytes) -> Node:
+        """Return the directory *name* in *parent*, made if it is not there."""
+        return parent.children.get(name) or self._add(parent, name, _DIRECTORY)
 
     def _add(
         self,

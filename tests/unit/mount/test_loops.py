@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from zramfs.core.block_layer import Disk
 from zramfs.mount import loops
-from zramfs.mount.loops import loops_on, parse_swaps, swap_used, swaps_on
+from zramfs.mount.loops import disk_on, loops_on, parse_swaps, swap_used, swaps_on
 
 HEADER = b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
 MOUNTPOINT = Path("/mnt/z")
@@ -72,6 +73,32 @@ def test_a_loop_that_goes_while_it_is_looked_at_is_no_loop(sys_block: Path) -> N
     (sys_block / "loop0" / "loop" / "backing_file").mkdir(parents=True)
 
     assert loops_on(MOUNTPOINT, sys_block) == []
+
+
+def tell(sys_block: Path, name: str, dev: str, diskseq: str) -> None:
+    (sys_block / name / "dev").write_text(f"{dev}\n")
+    (sys_block / name / "diskseq").write_text(f"{diskseq}\n")
+
+
+def test_the_first_loop_device_is_the_disk_on_a_mount(sys_block: Path) -> None:
+    for number in (3, 1):
+        attach(sys_block, f"loop{number}", b"/mnt/z/swapfile")
+        tell(sys_block, f"loop{number}", f"7:{number}", f"2{number}")
+
+    assert disk_on(MOUNTPOINT, sys_block) == Disk(name="loop1", dev="7:1", diskseq="21")
+
+
+def test_no_disk_is_on_a_mount_without_loops(sys_block: Path) -> None:
+    attach(sys_block, "loop0", b"/mnt/other/swapfile")
+    tell(sys_block, "loop0", "7:0", "20")
+
+    assert disk_on(MOUNTPOINT, sys_block) is None
+
+
+def test_a_disk_that_goes_while_it_is_looked_at_is_none(sys_block: Path) -> None:
+    attach(sys_block, "loop0", b"/mnt/z/swapfile")
+
+    assert disk_on(MOUNTPOINT, sys_block) is None
 
 
 # As Linux 6.1 printed it.

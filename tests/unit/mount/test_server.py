@@ -20,6 +20,7 @@ from tests.unit.mount import wires
 from tests.unit.mount.rig import DevFuse, drain, pair
 from tests.unit.mount.wires import Reply, parsed
 from zramfs.core.attributes import ATTRIBUTES
+from zramfs.core.block_layer import DIRECTORIES, block_layer_files
 from zramfs.core.device import Device
 from zramfs.errors import InvalidValue, ModeNotSupported
 from zramfs.mount.config import Config
@@ -219,8 +220,11 @@ def test_a_directory_is_listed_over_the_wire(device: Device) -> None:
     with opened_kernel(device, CONFIG) as kernel:
         trio.run(main, kernel)
 
-    expected = [b"swapfile", *(name.encode() for name in ATTRIBUTES), b"zramfs"]
-    assert names == expected
+    block_layer = [
+        row.name.partition("/")[0] for row in block_layer_files(lambda: None)
+    ]
+    shown = dict.fromkeys([*block_layer, *ATTRIBUTES, *DIRECTORIES])
+    assert names == [b"swapfile", *map(str.encode, shown), b"zramfs"]
 
 
 @pytest.mark.parametrize(("path", "error"), [("lane", 0), ("pyfuse3", -errno.ENOSYS)])

@@ -40,6 +40,27 @@ def test_our_own_files_have_a_directory(tree: Tree) -> None:
     assert list(tree.children(directory.inode)) == [b"own"]
 
 
+def test_a_name_with_a_slash_is_in_a_directory() -> None:
+    rows = [Attribute(name=name, show=lambda _: "", doc="") for name in ("q/a", "q/b")]
+    tree = Tree(rows, OWN)
+
+    directory = tree.child(ROOT_INODE, b"q")
+
+    assert directory.mode == stat.S_IFDIR | 0o755
+    assert list(tree.children(directory.inode)) == [b"a", b"b"]
+    assert tree.child(directory.inode, b"b").attribute is rows[1]
+    assert list(tree.children(ROOT_INODE)) == [b"swapfile", b"q", b"zramfs"]
+
+
+def test_a_directory_may_be_empty() -> None:
+    tree = Tree(KERNEL, OWN, ("holders", "slaves"))
+
+    names = list(tree.children(ROOT_INODE))
+
+    assert names[-3:] == [b"holders", b"slaves", b"zramfs"]
+    assert tree.children(tree.child(ROOT_INODE, b"slaves").inode) == {}
+
+
 def test_the_swapfile_is_for_its_owner_only(tree: Tree) -> None:
     node = tree.child(ROOT_INODE, b"swapfile")
 
