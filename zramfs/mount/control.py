@@ -4,15 +4,19 @@ import os
 
 from zramfs.core.attributes import Attribute
 from zramfs.core.block_state import read_block_state
-from zramfs.core.device import Change
+from zramfs.core.device import Change, Device
 from zramfs.errors import ModeNotSupported
 from zramfs.mount.paths import Paths, RwPage, parse_rw_page
+from zramfs.mount.safety import Safety
 
 
-def control_files(paths: Paths, *, lane: bool) -> tuple[Attribute, ...]:
+def control_files(
+    paths: Paths, *, lane: bool, safety: Safety | None = None
+) -> tuple[Attribute, ...]:
     """Return the rows for a mount whose requests take *paths*.
 
-    Without the *lane* there is but one mode, `RwPage.OFF`.
+    Without the *lane* there is but one mode, `RwPage.OFF`. Without its *safety* they
+    are rows for a command line or a table: nobody shows them.
     """
 
     def rw_page(text: str) -> Change:
@@ -42,8 +46,17 @@ def control_files(paths: Paths, *, lane: bool) -> tuple[Attribute, ...]:
             doc="requests by the path that answered them, one 'name value' a line",
         ),
         Attribute(
+            name="swap_safety",
+            show=safety.show if safety else _not_serving,
+            doc="what keeps a swap on it from hanging, a line for each measure",
+        ),
+        Attribute(
             name="worker_pid",
             show=lambda _: f"{os.getpid()}\n",
             doc="process that serves this mount",
         ),
     )
+
+
+def _not_serving(_: Device) -> str:
+    return ""

@@ -66,6 +66,17 @@ def swaps_on(mountpoint: Path) -> list[Path]:
     return [loop for loop in loops_on(mountpoint) if loop in swaps]
 
 
+def parse_priorities(text: bytes) -> list[tuple[Path, int]]:
+    """Return the swaps that *text* lists and the priority of each."""
+    rows = [re.split(rb"[ \t]+", line) for line in text.split(b"\n")[1:] if line]
+    return [(unescaped(row[0]), int(row[4])) for row in rows]
+
+
+def swap_priorities() -> list[tuple[Path, int]]:
+    """Return every swap of this machine and its priority."""
+    return parse_priorities(PROC_SWAPS.read_bytes())
+
+
 def swap_used(swap: Path) -> int:
     """Return the KiB used of *swap*, 0 if it is no swap any more."""
     return _swaps().get(swap, 0)

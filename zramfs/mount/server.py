@@ -24,8 +24,10 @@ from zramfs.mount.operations import Operations
 from zramfs.mount.paths import Paths, RwPage
 from zramfs.mount.relay import Relay
 from zramfs.mount.rw_page import Lane
+from zramfs.mount.safety import Safety
 from zramfs.mount.tree import Tree
 from zramfs.mount.upkeep import keep_compact
+from zramfs.mount.watchdog import watch_faults
 
 _MAX_TASKS: Final = 20
 """Requests that pyfuse3 works on at a time. Behind the lane its replies wait in a
@@ -40,6 +42,7 @@ class Server:
     bio: Bio
     lane: Lane | None
     """None where pyfuse3 reads the connection itself."""
+    safety: Safety
 
     async def serve(self) -> None:
         """Serve until the filesystem is unmounted or `pyfuse3.terminate` is called.
@@ -48,6 +51,7 @@ class Server:
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(keep_compact, self.device, self.bio)
+            nursery.start_soon(watch_faults, self.safety.faults)
             if self.lane:
                 nursery.start_soon(_serve_lane, self.lane)
             await pyfuse3.main(max_tasks=_MAX_TASKS)
@@ -75,7 +79,7 @@ def store_settings(
 
 
 def open_server(
-    stack: ExitStack, device: Device, connection: int, config: Config
+    stack: ExitStack, device: Device, connection: int, config: Config, safety: Safety
 ) -> Server:
     """Make libfuse ready, behind a lane or with *connection* to itself.
 
@@ -84,7 +88,7 @@ def open_server(
     with_lane = config.data_path == LANE
     paths = Paths(RwPage.ALWAYS if with_lane else RwPage.OFF, device.header)
     bio = Bio(device, paths.stat)
-    own = control_files(paths, lane=with_lane)
+    own = control_files(paths, lane=with_lane, safety=safety)
     store_settings(device, own, config.settings)
     disk = functools.partial(loops.disk_on, Path(config.mountpoint))
     kernel = (*block_layer_files(disk), *ATTRIBUTES.values())
@@ -104,4 +108,4 @@ def open_server(
     # libfuse closes what it is given.
     pyfuse3.init(operations, f"/dev/fd/{libfuse}", set())
     stack.callback(pyfuse3.close, unmount=False)
-    return Server(device=device, bio=bio, lane=lane)
+    return Server(device=device, bio=bio, lane=lane, safety=safety)

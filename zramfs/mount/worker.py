@@ -27,7 +27,9 @@ from zramfs.mount import loops, session
 from zramfs.mount.config import Config
 from zramfs.mount.hardening import harden
 from zramfs.mount.notify import notify
+from zramfs.mount.safety import Safety
 from zramfs.mount.server import Server, open_server, store_settings
+from zramfs.mount.watchdog import FaultWatch
 
 log = logging.getLogger("zramfs")
 
@@ -84,13 +86,15 @@ def run(config: Config) -> None:
     with ExitStack() as stack:
         session.check_mountpoint(mountpoint)
         logging.basicConfig(level=logging.INFO, handlers=[log_handler(config)])
-        for measure in harden():
+        measures = harden()
+        for measure in measures:
             if measure.refusal:
                 log.warning("%s", measure)
+        safety = Safety(mountpoint, measures, faults=FaultWatch())
         device = make_device(config.settings)
         connection = session.connect(mountpoint)
         stack.callback(session.disconnect, mountpoint, connection)
-        server = open_server(stack, device, connection, config)
+        server = open_server(stack, device, connection, config, safety)
         trio.run(_serve, mountpoint, config, server)
 
 

@@ -27,6 +27,7 @@ def test_they_have_their_modes() -> None:
         "block_state": 0o400,
         "rw_page": 0o644,
         "rw_page_stat": 0o444,
+        "swap_safety": 0o444,
         "worker_pid": 0o444,
     }
 
@@ -95,5 +96,6 @@ def test_only_the_mode_is_an_option() -> None:
         "rw_page": "MODE",
         "rw_page_stat": None,
         "block_state": None,
+        "swap_safety": None,
         "worker_pid": None,
     }

@@ -11,6 +11,7 @@ import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pyfuse3
 import pytest
@@ -24,7 +25,9 @@ from zramfs.core.block_layer import DIRECTORIES, block_layer_files
 from zramfs.core.device import Device
 from zramfs.errors import InvalidValue, ModeNotSupported
 from zramfs.mount.config import Config
+from zramfs.mount.safety import Safety
 from zramfs.mount.server import Server, open_server, store_settings
+from zramfs.mount.watchdog import FaultWatch
 
 CONFIG = Config(
     mountpoint="/mnt/z",
@@ -118,7 +121,8 @@ def opened_kernel(device: Device, config: Config) -> Iterator[Kernel]:
     with closing(end), closing(connection), ExitStack() as stack:
         # Plain pyfuse3 waits in the descriptor; a lane makes it non-blocking itself.
         connection.settimeout(None)
-        server = open_server(stack, device, connection.fileno(), config)
+        safety = Safety(Path(config.mountpoint), faults=FaultWatch())
+        server = open_server(stack, device, connection.fileno(), config, safety)
         yield Kernel(end, connection, server)
 
 

@@ -24,9 +24,11 @@ from zramfs.memory import MemFile
 from zramfs.mount import loops, session, worker
 from zramfs.mount.bio import Bio
 from zramfs.mount.config import Config
-from zramfs.mount.hardening import Measure
+from zramfs.mount.measures import Measure
 from zramfs.mount.paths import PathStat
+from zramfs.mount.safety import Safety
 from zramfs.mount.server import Server
+from zramfs.mount.watchdog import FaultWatch
 
 CONFIG = Config(
     mountpoint="/mnt/z",
@@ -274,7 +276,9 @@ class Brief(Server):
 
 @pytest.mark.usefixtures("world")
 def test_serving_ends_the_wait_for_signals(device: Device) -> None:
-    server = Brief(device=device, bio=Bio(device, PathStat()), lane=None)
+    safety = Safety(Path("/mnt/z"), faults=FaultWatch())
+    bio = Bio(device, PathStat())
+    server = Brief(device=device, bio=bio, lane=None, safety=safety)
 
     trio.run(worker._serve, Path("/mnt/z"), CONFIG, server)
 

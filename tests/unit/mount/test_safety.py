@@ -1,0 +1,37 @@
+"""zramfs.mount.safety: what swap_safety shows."""
+
+from pathlib import Path
+
+from zramfs.core.device import Device
+from zramfs.mount.measures import Measure, parse_measure
+from zramfs.mount.safety import Safety
+from zramfs.mount.watchdog import FaultWatch
+
+REFUSED = Measure(
+    name="PR_SET_IO_FLUSHER", refusal="not in a test", consequence="it may wait"
+)
+
+
+def test_every_measure_has_a_line_that_can_be_read(
+    bare: Device, tmp_path: Path
+) -> None:
+    safety = Safety(tmp_path, [REFUSED], faults=FaultWatch(lambda: 0))
+
+    lines = safety.show(bare).splitlines()
+
+    assert [parse_measure(line).name for line in lines] == [
+        "PR_SET_IO_FLUSHER",
+        "major faults",
+        "memory cgroup",
+        "swap priority",
+        "zswap",
+        "FUSE_NOTIFY_RESEND",
+        "mount namespace",
+    ]
+    assert lines[1] == "major faults: ok (none while serving)"
+
+
+def test_a_measure_that_was_refused_keeps_its_reason(tmp_path: Path) -> None:
+    safety = Safety(tmp_path, [REFUSED], faults=FaultWatch(lambda: 0))
+
+    assert safety.measures()[0].refusal == "not in a test"

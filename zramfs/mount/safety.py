@@ -1,0 +1,49 @@
+"""How able this process is to serve a swap device: the text of ``swap_safety``."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from zramfs.core.device import Device
+from zramfs.mount import cgroups, loops, surroundings
+from zramfs.mount.hardening import verified
+from zramfs.mount.measures import Measure, show_measures
+from zramfs.mount.watchdog import FaultWatch
+
+_NO_NAMESPACE: Final = Measure(
+    name="mount namespace",
+    fact="that of its mounter: in one of its own the mount would outlive umount",
+)
+
+
+class Safety:
+    """The measures of one worker: those *taken* at its start, and what is around it."""
+
+    __slots__ = ("_mountpoint", "_taken", "faults")
+
+    def __init__(
+        self, mountpoint: Path, taken: Iterable[Measure] = (), *, faults: FaultWatch
+    ) -> None:
+        self._mountpoint = mountpoint
+        self._taken = tuple(taken)
+        self.faults = faults
+
+    def measures(self) -> list[Measure]:
+        """Return every measure, as the kernel shows it now."""
+        return [
+            *verified(self._taken),
+            self.faults.measure(),
+            surroundings.cgroup_measure(cgroups.memory_groups()),
+            *surroundings.loop_measures(self._mountpoint),
+            surroundings.priority_measure(
+                loops.swap_priorities(), loops.loops_on(self._mountpoint)
+            ),
+            surroundings.zswap_measure(),
+            surroundings.resend_measure(os.uname().release),
+            _NO_NAMESPACE,
+        ]
+
+    def show(self, _: Device) -> str:
+        """Return a line for each measure."""
+        return show_measures(self.measures())
