@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from zramfs import __version__
-from zramfs.cli import mount, status, swapoff, swapon, top, umount
+from zramfs.cli import doctor, mount, status, swapoff, swapon, top, umount
 from zramfs.cli.options import Parser
 from zramfs.cli.standard import open_standard_files
 from zramfs.errors import ZramError, sentence
@@ -34,6 +34,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "swapoff": swapoff,
     "status": status,
     "top": top,
+    "doctor": doctor,
 }
 
 

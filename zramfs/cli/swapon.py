@@ -1,13 +1,14 @@
 """zramfs swapon: mount, attach a loop device, make a swap area, swap on it.
 
-If one of these fails, those before it are undone.
+If one of these fails, or something essential for doing so safely is missing (see
+'zramfs doctor'), those before it are undone.
 """
 
 import argparse
 import sys
 from contextlib import ExitStack
 
-from zramfs.cli import daemon, system, umount
+from zramfs.cli import daemon, doctor, system, umount
 from zramfs.cli.options import add_mount_options, to_config
 from zramfs.errors import MountRefused
 from zramfs.mount.loops import swapfile_of
@@ -18,6 +19,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_mount_options(parser)
     parser.add_argument(
         "--priority", metavar="N", type=int, help="priority of the swap, see swapon(8)"
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="swap on it though something essential for safety is missing",
     )
 
 
@@ -34,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
         undo.callback(umount.end, mountpoint)
         loop = system.attach(swapfile_of(mountpoint))
         undo.callback(system.detach, loop)
+        if not args.force:
+            doctor.require_safe(mountpoint)
         system.command("mkswap", loop)
         priority = [] if args.priority is None else ["--priority", str(args.priority)]
         # Pages that the kernel swaps no more must not stay: a loop device passes

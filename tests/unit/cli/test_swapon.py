@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli.mounts import Commands, Notes
-from zramfs.cli import daemon, umount
+from zramfs.cli import daemon, doctor, umount
 from zramfs.cli.main import main
+from zramfs.errors import MountRefused
 
 MOUNTPOINT = Path("/mnt/z")
 SWAPON = ["swapon", str(MOUNTPOINT), "--disksize", "1G"]
@@ -24,11 +25,12 @@ def _world(notes: Notes, commands: Commands) -> None:
     """A system where everything works."""
     notes.replace(daemon, "start", 0)
     notes.replace(umount, "end")
+    notes.replace(doctor, "require_safe")
     commands.install("losetup", "[ $1 = --detach ] || echo /dev/loop7")
 
 
 def undone(notes: Notes) -> bool:
-    return notes.calls[1:] == [f"end {MOUNTPOINT}"]
+    return notes.calls[-1] == f"end {MOUNTPOINT}"
 
 
 def test_a_mount_is_swapped_on(
@@ -40,7 +42,7 @@ def test_a_mount_is_swapped_on(
         "mkswap /dev/loop7",
         "swapon --discard /dev/loop7",
     ]
-    assert len(notes.calls) == 1
+    assert notes.calls[1:] == [f"require_safe {MOUNTPOINT}"]
     assert capsys.readouterr().out == "swapping on /dev/loop7, served from /mnt/z\n"
 
 
@@ -98,3 +100,23 @@ def test_what_fails_later_is_detached_and_unmounted(
     assert commands.called()[-1] == "losetup --detach /dev/loop7"
     assert undone(notes)
     assert capsys.readouterr() == ("", f"zramfs: {command}: refused\n")
+
+
+def test_what_is_not_safe_is_undone(
+    notes: Notes, commands: Commands, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notes.replace(doctor, "require_safe", error=MountRefused("not swapped on"))
+
+    assert main(SWAPON) == 1
+    assert commands.called() == [ATTACH, "losetup --detach /dev/loop7"]
+    assert undone(notes)
+    assert capsys.readouterr() == ("", "zramfs: not swapped on\n")
+
+
+def test_it_is_swapped_on_all_the_same_by_force(
+    notes: Notes, commands: Commands
+) -> None:
+    notes.replace(doctor, "require_safe", error=MountRefused("not swapped on"))
+
+    assert main([*SWAPON, "--force"]) == 0
+    assert commands.called()[-1] == "swapon --discard /dev/loop7"
