@@ -16,11 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from zramfs.core import slots
+from zramfs.core.claims import Claim
 from zramfs.core.device import Device
 from zramfs.core.header import HEADER_BYTES
+from zramfs.core.layout import Layout
 from zramfs.core.lifecycle import State
 from zramfs.core.pool import HUGE_CLASS, Pool, class_of, pool_bytes
-from zramfs.core.store import Store, arena_bytes
+from zramfs.core.store import Store
 from zramfs.memory import MemFile
 from zramfs.units import PAGE_SHIFT, PAGE_SIZE, page_align
 
@@ -144,11 +146,19 @@ def _verify_ready(device: Device) -> None:
     # invariant: the store knows the limit of the device.
     assert store.limit_pages == device.mem_limit >> PAGE_SHIFT
     # invariant: the memory is as long as the table and the pool, not longer.
-    assert len(store.table._arena.view) == arena_bytes(store.nr_slots)
+    assert len(store.table._arena.view) == _layout(device).nr_bytes
     # invariant: the algorithms are those that the device shows, the primary first.
     names = [codec.name if codec else None for codec in store._codecs]
     assert names == list(device.algorithms)
     assert names[0]
+
+
+def _layout(device: Device) -> Layout:
+    return Layout(
+        nr_slots=device.store.nr_slots,
+        nr_blocks=device.backing.nr_blocks,
+        seal_bytes=device.backing.seal_bytes,
+    )
 
 
 def _verify_slot(store: Store, slot: Slot) -> None:
@@ -184,9 +194,13 @@ def _verify_marks(device: Device, slot: Slot) -> None:
 def _verify_claims(store: Store, used: list[Slot], *, in_pass: bool) -> None:
     chosen = {slot.index for slot in used if slot.has(slots.PP_SLOT)}
     # invariant: a claim is on a page that was chosen and not accessed since.
-    assert store._claims.keys() <= chosen, store._claims.keys() - chosen
+    assert store.claims.held.keys() <= chosen, store.claims.held.keys() - chosen
     # invariant: it is filed under its own index.
-    assert all(claim.index == index for index, claim in store._claims.items())
+    assert all(
+        index == claim.index
+        for index, claim in store.claims.held.items()
+        if isinstance(claim, Claim)
+    )
     # invariant: nothing is chosen or claimed unless a pass is at work.
     assert in_pass or not chosen, chosen
 

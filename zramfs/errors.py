@@ -66,6 +66,34 @@ class MemoryLimitExceeded(ZramError):
     errno = errno.ENOMEM
 
 
+class NotResident(ZramError):
+    """The page is on the backing device: whoever wants it has to wait for it."""
+
+    errno = errno.EOPNOTSUPP
+
+
+class NoBackingDevice(ZramError):
+    """There is no backing device to write pages to."""
+
+    errno = errno.ENODEV
+
+
+class NotBlockDevice(ZramError):
+    """The backing device is neither a block device nor a regular file."""
+
+    errno = errno.ENOTBLK
+
+
+class BackingDeviceFull(ZramError):
+    """The backing device has no free block, and more pages should go there."""
+
+    errno = errno.ENOSPC
+
+
+class WritebackLimitReached(ZramError):
+    """writeback_limit is used up, and more pages should be written back."""
+
+
 class ReadFailed(ZramError):
     """A page of the request could not be read."""
 

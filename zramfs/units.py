@@ -17,6 +17,9 @@ SECTOR_SHIFT: Final = 9
 PageIndex = NewType("PageIndex", int)
 """The number of a page of the swapfile."""
 
+BlockIndex = NewType("BlockIndex", int)
+"""The number of a page-sized place on the backing device."""
+
 _S32_MAX: Final = (1 << 31) - 1
 _U64: Final = (1 << 64) - 1
 _SUFFIXES: Final = "KMGTPE"
@@ -127,6 +130,19 @@ def kstrtoint(text: str) -> int:
         raise InvalidValue(f"not a number: {text!r}")
     value = kstrtoull(text[negative:], maximum=_S32_MAX + negative)
     return -value if negative else value
+
+
+def kstrtobool(text: str) -> bool:
+    """Parse a truth value: by its first letter, or its first two for on and off."""
+    first = text[:1].lower()
+    if first and first in "eyt1":
+        return True
+    if first and first in "dnf0":
+        return False
+    switch = text[:2].lower()
+    if switch not in ("on", "of"):
+        raise InvalidValue(f"neither true nor false: {text!r}")
+    return switch == "on"
 
 
 def human_size(size: int) -> str:

@@ -6,11 +6,12 @@ be made, or was: a subclass that does one thing wrong.
 
 from tests.property.model import WatchedPool
 from zramfs.core import slots
+from zramfs.core.claims import Claim, Claims
 from zramfs.core.codecs import HUGE_CLASS_SIZE, Stored
 from zramfs.core.compaction import Compaction
 from zramfs.core.pool import HUGE_CLASS, Live, class_of
 from zramfs.core.steps import Steps
-from zramfs.core.store import Claim, Store
+from zramfs.core.store import Store
 from zramfs.errors import MemoryLimitExceeded
 from zramfs.units import PAGE_SIZE, PageIndex
 
@@ -260,25 +261,25 @@ class ForgetsTheAccessTime(Store):
         self._ac_time[index] = time or 1
 
 
-class HoldsWhateverHappened(Store):
+class HoldsWhateverHappened(Claims):
     """What was compressed is committed without another look."""
 
     def holds(self, claim: Claim) -> bool:
         return bool(claim)
 
 
-class KeepsAClaimAsAFlag(Store):
+class KeepsAClaimAsAFlag(Claims):
     """A claim holds if there is one on the page, whosever it is."""
 
     def holds(self, claim: Claim) -> bool:
         return bool(self._words[claim.index] & slots.PP_SLOT)
 
 
-class ReleasesAnyClaim(Store):
+class ReleasesAnyClaim(Claims):
     """A claim that is lost takes the next one with it."""
 
     def release(self, claim: Claim, flags: int = 0, *, keep_idle: bool = False) -> None:
-        self._claims[claim.index] = claim
+        self.held[claim.index] = claim
         super().release(claim, flags, keep_idle=keep_idle)
 
 
@@ -286,9 +287,9 @@ class KeepsLostClaims(Store):
     """A read takes the mark off and leaves the claim."""
 
     def read(self, index: PageIndex, mark: int = 0) -> bytes:
-        claims = dict(self._claims)
+        claims = dict(self.claims.held)
         page = super().read(index, mark)
-        self._claims.update(claims)
+        self.claims.held.update(claims)
         return page
 
 
@@ -308,7 +309,7 @@ class ExchangesForThePrimary(Store):
         self._words[claim.index] &= ~slots.PRIORITY_MASK
 
 
-class KeepsTheIdleMark(Store):
+class KeepsTheIdleMark(Claims):
     """A page that was tried in vain stays idle."""
 
     def release(self, claim: Claim, flags: int = 0, *, keep_idle: bool = False) -> None:
@@ -330,14 +331,14 @@ class PeeksByReading(Store):
         return self.read(claim.index)
 
 
-class ChoosesForEver(Store):
+class ChoosesForEver(Claims):
     """What a pass has chosen and not done stays chosen."""
 
     def end_pass(self) -> None:
-        self._claims.clear()
+        self.held.clear()
 
 
-class CallsEveryFailureTheLast(Store):
+class CallsEveryFailureTheLast(Claims):
     """A page is incompressible as soon as one algorithm fails."""
 
     def release(self, claim: Claim, flags: int = 0, *, keep_idle: bool = False) -> None:

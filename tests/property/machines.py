@@ -18,9 +18,9 @@ from hypothesis.stateful import (
 from tests.property.model import KINDS, Model
 from tests.verify import Slot
 from zramfs.core import slots
+from zramfs.core.claims import Claim
 from zramfs.core.codecs import ALGORITHMS
 from zramfs.core.postprocess import Recompression
-from zramfs.core.store import Claim
 from zramfs.units import PAGE_SIZE
 
 kinds = st.sampled_from(sorted(KINDS))
@@ -217,7 +217,7 @@ class Claims(Machine):
         if self.model.found().get(0, Slot(index=0, word=0)).size:
             store._words[0] |= slots.PP_SLOT
             self.model.marks[0] |= slots.PP_SLOT
-            self.good = store.claim(0)
+            self.good = store.claims.claim(0)
             assert self.good
             self.claims.append(self.good)
 
@@ -228,12 +228,12 @@ class Claims(Machine):
             return
         claim = data.draw(st.sampled_from(self.claims))
         store = self.model.device.store
-        if not store.holds(claim):
+        if not store.claims.holds(claim):
             assert claim is not self.good
             return
         assert claim is self.good
         self.good = None
-        store.release(claim, slots.INCOMPRESSIBLE)
+        store.claims.release(claim, slots.INCOMPRESSIBLE)
         self.model.marks[0] |= slots.INCOMPRESSIBLE
         self.model.access(0)
 
@@ -243,7 +243,7 @@ class Claims(Machine):
         if not self.claims:
             return
         claim = data.draw(st.sampled_from(self.claims))
-        self.model.device.store.release(claim)
+        self.model.device.store.claims.release(claim)
         if claim is self.good:
             self.good = None
             self.model.access(0)

@@ -14,6 +14,7 @@ from tests.property.machines import (
     TwoSlots,
 )
 from tests.property.model import WatchedPool
+from zramfs.core.claims import Claims as ClaimsOfAStore
 from zramfs.core.compaction import Compaction
 from zramfs.core.pool import Pool
 from zramfs.core.store import Store
@@ -78,6 +79,7 @@ PLACES: dict[type, str] = {
     Store: "zramfs.core.device.Store",
     Pool: "zramfs.core.store.Pool",
     Compaction: "zramfs.core.store.Compaction",
+    ClaimsOfAStore: "zramfs.core.store.Claims",
 }
 
 # Always the same examples, and no time spent on making the failing one small.
@@ -100,7 +102,7 @@ def expect_failure(machine: type[Machine]) -> None:
 
 @pytest.mark.parametrize(("bug", "machine"), BUGS)
 def test_a_machine_finds_what_is_wrong(
-    bug: type[Store] | type[Pool] | type[Compaction],
+    bug: type[Store] | type[Pool] | type[Compaction] | type[ClaimsOfAStore],
     machine: type[Machine],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

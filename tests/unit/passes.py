@@ -2,24 +2,26 @@
 
 from tests.unit.requests import write_page
 from zramfs.core.block_state import read_block_state
+from zramfs.core.claims import Claim
 from zramfs.core.device import Device
 from zramfs.core.postprocess import Recompression
 from zramfs.core.slots import PP_SLOT
-from zramfs.core.steps import Steps
-from zramfs.core.store import Claim, Store
+from zramfs.core.steps import Steps, Writes
+from zramfs.core.store import Store
 
 
 def run(steps: Steps | None) -> None:
     """Take all *steps*, and do the work that they ask for."""
     for work in steps or ():
         if work:
+            assert not isinstance(work, Writes)
             work()
 
 
 def claimed(store: Store, index: int) -> Claim:
     """Choose a page as a scan does, and claim it."""
     store._words[index] |= PP_SLOT
-    claim = store.claim(index)
+    claim = store.claims.claim(index)
     assert claim
     return claim
 

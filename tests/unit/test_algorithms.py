@@ -13,6 +13,7 @@ from tests.unit.passes import fill, marks, run
 from zramfs.core.attributes import ATTRIBUTES
 from zramfs.core.codecs import DEFAULTS, Params
 from zramfs.core.device import Device
+from zramfs.core.steps import Writes
 from zramfs.errors import DeviceBusy, NoSuchFile, ZramError
 from zramfs.units import PAGE_SIZE
 
@@ -255,6 +256,7 @@ def test_a_dictionary_comes_too_late_for_a_device_initialised_meanwhile(
     steps = ATTRIBUTES["algorithm_params"].store(bare, "dict=/dict")
     assert steps
     work = next(steps)
+    assert not isinstance(work, Writes)
     assert work
     work()
     bare.set_disksize(DISKSIZE)

@@ -50,7 +50,7 @@ def test_marks_of_a_pass_are_not_shown(device: Device) -> None:
 
     shown = flags(device)
 
-    device.store.end_pass()
+    device.store.claims.end_pass()
     assert shown == {0: "......"}
 
 

@@ -13,7 +13,7 @@ from zramfs.core import slots
 from zramfs.core.codecs import ALGORITHMS, Codec, Page, Stored, open_codec
 from zramfs.core.device import Device
 from zramfs.core.postprocess import recompress
-from zramfs.core.steps import Steps
+from zramfs.core.steps import Steps, Writes
 from zramfs.errors import CorruptPage, InvalidValue
 from zramfs.units import PAGE_SIZE, PageIndex
 
@@ -301,6 +301,7 @@ def begun(bare: Device, request: pytest.FixtureRequest) -> Pass:
     steps = bare.recompress(everything)
     next(steps)  # the scan
     work = next(steps)
+    assert not isinstance(work, Writes)
     return Pass(bare, steps, work or (lambda: None))
 
 

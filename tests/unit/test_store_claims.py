@@ -10,9 +10,9 @@ from tests.unit.passes import claimed, marks, opened, run
 from tests.unit.requests import discard
 from tests.unit.storing import holds, write
 from zramfs.core import slots
+from zramfs.core.claims import Claim
 from zramfs.core.codecs import open_codec
 from zramfs.core.device import Device
-from zramfs.core.store import Claim
 from zramfs.units import PAGE_SIZE, PageIndex
 
 FIRST = PageIndex(0)
@@ -42,17 +42,17 @@ def device(bare: Device) -> Device:
 
 def test_only_a_chosen_page_can_be_claimed(device: Device) -> None:
     store = device.store
-    assert store.claim(0) is None
-    assert store.claim(1) is None
+    assert store.claims.claim(0) is None
+    assert store.claims.claim(1) is None
 
 
 def test_a_claim_holds_while_nobody_comes(device: Device) -> None:
     store = device.store
     claim = claimed(store, 0)
 
-    assert store.holds(claim)
-    assert store.size_of(claim) == 62
-    store.end_pass()
+    assert store.claims.holds(claim)
+    assert store.claims.size_of(claim) == 62
+    store.claims.end_pass()
 
 
 @pytest.mark.parametrize("access", ACCESSES.values(), ids=ACCESSES)
@@ -63,9 +63,9 @@ def test_any_access_takes_a_claim_away(
 
     access(device)
 
-    assert not device.store.holds(claim)
-    assert device.store.claim(0) is None
-    assert device.store._claims == {}
+    assert not device.store.claims.holds(claim)
+    assert device.store.claims.claim(0) is None
+    assert device.store.claims.held == {}
 
 
 @pytest.mark.parametrize("access", ACCESSES.values(), ids=ACCESSES)
@@ -78,12 +78,12 @@ def test_a_page_that_was_chosen_again_does_not_give_the_old_claim_back(
     write(store, "half", 0)
     new = claimed(store, 0)
 
-    store.release(old, slots.INCOMPRESSIBLE)
+    store.claims.release(old, slots.INCOMPRESSIBLE)
 
-    assert not store.holds(old)
-    assert store.holds(new)
+    assert not store.claims.holds(old)
+    assert store.claims.holds(new)
     assert not store._words[0] & slots.INCOMPRESSIBLE
-    store.end_pass()
+    store.claims.end_pass()
 
 
 def test_claims_of_other_pages_stay(device: Device) -> None:
@@ -93,8 +93,8 @@ def test_claims_of_other_pages_stay(device: Device) -> None:
 
     store.read(FIRST)
 
-    assert [store.holds(claim) for claim in claims] == [False, True]
-    store.end_pass()
+    assert [store.claims.holds(claim) for claim in claims] == [False, True]
+    store.claims.end_pass()
 
 
 def test_a_peek_is_no_access(device: Device) -> None:
@@ -103,9 +103,9 @@ def test_a_peek_is_no_access(device: Device) -> None:
     store.now_s = 9
 
     assert store.peek(claim) == make_page("text")
-    assert store.holds(claim)
+    assert store.claims.holds(claim)
     assert store._ac_time[0] == 0
-    store.end_pass()
+    store.claims.end_pass()
 
 
 def test_compaction_is_no_access(device: Device) -> None:
@@ -116,23 +116,23 @@ def test_compaction_is_no_access(device: Device) -> None:
 
     run(store.compact())
 
-    assert store.holds(claim)
+    assert store.claims.holds(claim)
     assert store._words[1] >> slots.PAYLOAD_SHIFT == 0
     assert store.peek(claim) == make_page("text", 1)
-    store.end_pass()
+    store.claims.end_pass()
 
 
 def test_releasing_sets_flags_and_takes_the_idle_mark_off(device: Device) -> None:
     run(device.mark_idle(None))
-    device.store.release(claimed(device.store, 0), slots.INCOMPRESSIBLE)
+    device.store.claims.release(claimed(device.store, 0), slots.INCOMPRESSIBLE)
 
     assert marks(device) == "n"
-    assert device.store._claims == {}
+    assert device.store.claims.held == {}
 
 
 def test_releasing_may_keep_the_idle_mark(device: Device) -> None:
     run(device.mark_idle(None))
-    device.store.release(claimed(device.store, 0), keep_idle=True)
+    device.store.claims.release(claimed(device.store, 0), keep_idle=True)
 
     assert marks(device) == "i"
 
@@ -202,9 +202,9 @@ def test_the_end_of_a_pass_takes_everything_back(device: Device) -> None:
     claim = claimed(store, 0)
     store._words[1] |= slots.PP_SLOT
 
-    store.end_pass()
+    store.claims.end_pass()
 
-    assert not store.holds(claim)
+    assert not store.claims.holds(claim)
     assert store.table.nr_flagged(slots.PP_SLOT) == 0
 
 

@@ -11,8 +11,9 @@ from zramfs.core import slots
 from zramfs.core.codecs import open_codec
 from zramfs.core.device import Device
 from zramfs.core.header import HEADER_BYTES
+from zramfs.core.layout import Layout
 from zramfs.core.stats import Counters
-from zramfs.core.store import Store, arena_bytes
+from zramfs.core.store import Store
 from zramfs.memory import MappedArena, MemFile
 from zramfs.units import PAGE_SIZE, PageIndex
 
@@ -101,10 +102,11 @@ class CountingArena(MappedArena):
 def test_what_is_near_is_found_without_looking_far() -> None:
     nr_slots = 1 << 20
     memory = MemFile()
-    length = arena_bytes(nr_slots)
+    layout = Layout(nr_slots=nr_slots)
+    length = layout.nr_bytes
     os.ftruncate(memory.fd, HEADER_BYTES + length)
     arena = CountingArena(memory.fd, length)
-    store = Store(arena, nr_slots, [open_codec("lz4")], Counters())
+    store = Store(arena, layout, [open_codec("lz4")], Counters())
     write(store, "same:7", *range(0, 100, 2), 70_000)
 
     found = [

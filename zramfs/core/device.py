@@ -6,29 +6,40 @@ task sees the device between two requests, never inside one.
 
 import posixpath
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
+from zramfs.core.backing import BackingDev, OpenBacking
 from zramfs.core.codecs import Codec, Params, open_codec
 from zramfs.core.config import DeviceConfig
 from zramfs.core.header import Header
+from zramfs.core.layout import Layout, Memory
 from zramfs.core.lifecycle import Event, State, advance
-from zramfs.core.pool import Arena
 from zramfs.core.postprocess import Recompression, recompress
 from zramfs.core.ranges import (
     IN_PAGE,
+    NOTHING,
+    Fetched,
+    Plan,
+    check_edges,
     discard_range,
+    plan_edges,
+    plan_read,
     read_range,
+    seek_data,
+    seek_hole,
     write_range,
 )
-from zramfs.core.stats import BlockStat, Counters, IoStat, MmStat
+from zramfs.core.stats import BdStat, BlockStat, Counters, IoStat, MmStat
 from zramfs.core.steps import Steps
-from zramfs.core.store import Store, arena_bytes
+from zramfs.core.store import Store
+from zramfs.core.writeback import Scan, Writeback
 from zramfs.errors import (
     DeviceBusy,
     InvalidValue,
     NoData,
     NoSpace,
     NotInitialised,
+    NotResident,
     ReadFailed,
     WriteFailed,
     ZramError,
@@ -37,23 +48,6 @@ from zramfs.units import PAGE_SHIFT, PAGE_SIZE, SECTOR_SHIFT, PageIndex, page_al
 
 _STATES: Final = tuple(State)
 """The header's word for a state is its place in here."""
-
-
-class Memory(Protocol):
-    """Where a device lives."""
-
-    @property
-    def header(self) -> Header:
-        """What is known of the device besides its pages."""
-
-    def map(self, length: int) -> Arena:
-        """Return *length* bytes, as they are, and sparse zeros where nothing was.
-
-        OutOfMemory if that cannot be.
-        """
-
-    def unmap(self) -> None:
-        """Give the arena back, mapped or not, with all that is in it."""
 
 
 class Device:
@@ -65,6 +59,7 @@ class Device:
         "_now_s",
         "_read_file",
         "_store",
+        "backing",
         "config",
         "counters",
         "cwd",
@@ -72,7 +67,10 @@ class Device:
     )
 
     def __init__(
-        self, memory: Memory, read_file: Callable[[str], bytes] | None = None
+        self,
+        memory: Memory,
+        read_file: Callable[[str], bytes] | None = None,
+        open_backing: OpenBacking | None = None,
     ) -> None:
         self._memory = memory
         self._header = memory.header.words
@@ -83,6 +81,8 @@ class Device:
         """Uncompressed capacity in bytes; 0 until initialised."""
         self.config = DeviceConfig.from_json(memory.header.config)
         """The algorithms and their parameters."""
+        self.backing = BackingDev(self._header, open_backing)
+        """The backing device, and the settings of writeback."""
         self.counters = Counters.from_buffer(memory.header.counters)
         self.cwd = ""
         """Directory of whoever stores next; "" is that of this process."""
@@ -129,19 +129,24 @@ class Device:
         parameters; then all of them are the defaults again.
         """
         advance(self.state, Event.SET_DISKSIZE)
-        nr_slots = page_align(disksize) >> PAGE_SHIFT
-        arena = self._memory.map(arena_bytes(nr_slots))
+        layout = Layout(
+            nr_slots=page_align(disksize) >> PAGE_SHIFT,
+            nr_blocks=self.backing.nr_blocks,
+            seal_bytes=self.backing.seal_bytes,
+        )
+        arena = self._memory.map(layout.nr_bytes)
         try:
             codecs = self._open_codecs()
         except InvalidValue:
             self._memory.unmap()
             self._configure(DeviceConfig())
             raise
-        self._store = Store(arena, nr_slots, codecs, self.counters)
+        self._store = Store(arena, layout, codecs, self.counters)
         self._store.limit_pages = self.mem_limit >> PAGE_SHIFT
+        self._store.compressed_writeback = self.backing.compressed
         self._store.now_s = self._now_s
-        self.disksize = nr_slots << PAGE_SHIFT
-        self._header.nr_slots = nr_slots
+        self.disksize = layout.nr_slots << PAGE_SHIFT
+        layout.store(self._header)
         self._advance(Event.SET_DISKSIZE)
 
     def _open_codecs(self) -> list[Codec | None]:
@@ -213,6 +218,7 @@ class Device:
             self._store.close()
             self._store = None
         self._memory.unmap()
+        self.backing.choose(None)
         self.disksize = 0
         self._configure(DeviceConfig())
         self._header.mem_limit = 0
@@ -241,6 +247,10 @@ class Device:
             raise InvalidValue(f"no algorithm has priority {request.priority}")
         return recompress(self.store, codec, request)
 
+    def writeback(self, scans: Sequence[Scan]) -> Steps:
+        """Return the steps of writing back what *scans* find."""
+        return Writeback(self.store, self.backing, self.counters).steps(scans)
+
     def tick(self, now_s: int) -> None:
         """Take the time, in seconds since boot, that accesses happen at from now."""
         self._now_s = now_s
@@ -260,7 +270,8 @@ class Device:
     def read(self, offset: int, length: int, mark: int = 0) -> bytes:
         """Return the bytes at *offset*: fewer at the end of the device.
 
-        Sets the flags *mark* in the slots read. ReadFailed if a page is corrupt.
+        Sets the flags *mark* in the slots read. ReadFailed if a page is corrupt;
+        NotResident, with nothing changed or counted, if one is written back.
         """
         length = min(length, self.disksize - offset)
         if length <= 0:
@@ -272,15 +283,41 @@ class Device:
             if length == PAGE_SIZE and not offset & IN_PAGE:
                 return self.store.read(PageIndex(offset >> PAGE_SHIFT), mark)
             return read_range(self.store, offset, length, mark)
+        except NotResident:
+            counters.reads -= 1
+            counters.read_sectors -= length >> SECTOR_SHIFT
+            raise
         except ZramError as error:
             counters.failed_reads += 1
             raise ReadFailed(str(error)) from error
 
-    def write(self, offset: int, data: memoryview) -> int:
+    def plan_read(self, offset: int, length: int) -> Plan:
+        """Begin a read some of which may have to be waited for; count it as `read`.
+
+        ReadFailed if a page is corrupt.
+        """
+        length = max(0, min(length, self.disksize - offset))
+        counters = self.counters
+        counters.reads += length > 0
+        counters.read_sectors += length >> SECTOR_SHIFT
+        try:
+            return plan_read(self.store, offset, length)
+        except ZramError as error:
+            counters.failed_reads += 1
+            raise ReadFailed(str(error)) from error
+
+    def plan_edges(self, offset: int, length: int) -> Plan:
+        """Plan to wait for what a write or a discard must read; counts no request."""
+        length = max(0, min(length, self.disksize - offset))
+        return plan_edges(self.store, offset, length)
+
+    def write(self, offset: int, data: memoryview, fetched: Fetched = NOTHING) -> int:
         """Store *data* at *offset* and return how many bytes: fewer at the end.
 
         NoSpace from the end on. WriteFailed if a page cannot be stored: the pages
-        before it are, it and the pages after it are as they were.
+        before it are, it and the pages after it are as they were. NotResident, with
+        nothing changed or counted, if one that is written in part is written back,
+        and not *fetched* as it is now.
         """
         length = min(len(data), self.disksize - offset)
         if length <= 0:
@@ -292,36 +329,37 @@ class Device:
             if length == PAGE_SIZE and not offset & IN_PAGE:
                 self.store.write(PageIndex(offset >> PAGE_SHIFT), data[:PAGE_SIZE])
             else:
-                write_range(self.store, offset, data[:length])
+                write_range(self.store, offset, data[:length], fetched)
+        except NotResident:
+            counters.writes -= 1
+            counters.write_sectors -= length >> SECTOR_SHIFT
+            raise
         except ZramError as error:
             counters.failed_writes += 1
             raise WriteFailed(str(error)) from error
         return length
 
-    def discard(self, offset: int, length: int) -> Steps:
+    def discard(self, offset: int, length: int, fetched: Fetched = NOTHING) -> Steps:
         """Make the bytes at *offset* zero, in bounded steps, up to the end.
 
-        Whole pages give their memory back and count in notify_free.
+        Whole pages give their memory back and count in notify_free. NotResident,
+        at once, if one at an end is written back, and not *fetched* as it is now.
         """
         end = min(offset + length, self.disksize)
-        return discard_range(self.store, offset, end)
+        check_edges(self.store, offset, end - offset, fetched)
+        return discard_range(self.store, offset, end, fetched)
 
     def seek_data(self, offset: int) -> int:
         """Return where data is from *offset* on; NoData if there is none."""
-        index = None
-        if 0 <= offset < self.disksize:
-            index = self.store.table.next_data(offset >> PAGE_SHIFT)
-        if index is None:
+        if not 0 <= offset < self.disksize:
             raise NoData(f"no data from {offset} on")
-        return max(offset, index << PAGE_SHIFT)
+        return seek_data(self.store, offset)
 
     def seek_hole(self, offset: int) -> int:
         """Return where zeros are from *offset* on; NoData at the end."""
         if not 0 <= offset < self.disksize:
             raise NoData(f"the device ends before {offset}")
-        return max(
-            offset, self.store.table.next_hole(offset >> PAGE_SHIFT) << PAGE_SHIFT
-        )
+        return seek_hole(self.store, offset)
 
     def nr_flagged(self, flag: int) -> int:
         """Return how many slots have *flag*."""
@@ -345,22 +383,17 @@ class Device:
 
     def io_stat(self) -> IoStat:
         """Return failed requests and discarded pages."""
-        counters = self.counters
-        return IoStat(
-            failed_reads=counters.failed_reads,
-            failed_writes=counters.failed_writes,
-            notify_free=counters.notify_free,
+        return IoStat.of(self.counters)
+
+    def bd_stat(self) -> BdStat:
+        """Return the use of the backing device."""
+        return BdStat.of(
+            self.counters, self._store.blocks.nr_used if self._store else 0
         )
 
     def block_stat(self) -> BlockStat:
         """Return requests and sectors, as the block layer counts them."""
-        counters = self.counters
-        return BlockStat(
-            reads=counters.reads,
-            read_sectors=counters.read_sectors,
-            writes=counters.writes,
-            write_sectors=counters.write_sectors,
-        )
+        return BlockStat.of(self.counters)
 
 
 Change = Callable[[Device], Steps | None]

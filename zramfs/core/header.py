@@ -97,6 +97,8 @@ class HeaderWords(Words):
     compressed_writeback: int
     nonce: int
     """The next nonce of the spill's encryption; never set back."""
+    seal_bytes: int
+    """What is kept in memory of each block; true in READY only."""
 
 
 class Header:

@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from zramfs.core.claims import Claim
 from zramfs.core.codecs import Codec, Stored
 from zramfs.core.slots import (
     INCOMPRESSIBLE,
@@ -24,7 +25,8 @@ from zramfs.core.slots import (
     WB,
 )
 from zramfs.core.steps import Steps, Work
-from zramfs.core.store import Claim, Store
+from zramfs.core.store import Store
+from zramfs.core.table import Indexes
 from zramfs.core.zsmalloc import class_index
 from zramfs.units import PAGE_SHIFT
 
@@ -39,9 +41,6 @@ _BATCH: Final = 16
 _WASTE_SHIFT: Final = 3
 """Objects leave holes in the classes that they come from. A pass that is to save
 memory must not need half as much again meanwhile: at an eighth it compacts."""
-
-Indexes = np.ndarray[tuple[int], np.dtype[np.int64]]
-"""Slots by index."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +77,7 @@ def recompress(store: Store, codec: Codec, request: Recompression) -> Steps:
             if store.waste << _WASTE_SHIFT > store.pool_pages << PAGE_SHIFT:
                 yield from store.compact()
     finally:
-        store.end_pass()
+        store.claims.end_pass()
 
 
 def _mark_targets(
@@ -111,11 +110,11 @@ def _claimed(
     for index in indexes.tolist():
         if len(claims) == most:
             break
-        claim = store.claim(index)
+        claim = store.claims.claim(index)
         if claim is None:
             continue
-        if store.size_of(claim) < request.threshold:
-            store.release(claim, keep_idle=True)
+        if store.claims.size_of(claim) < request.threshold:
+            store.claims.release(claim, keep_idle=True)
             continue
         claims.append(claim)
     return claims
@@ -132,12 +131,12 @@ def _recompress_claims(
         objects += map(codec.compress, pages)
         yield None
     for claim, stored in zip(claims, objects, strict=True):
-        if not store.holds(claim):
+        if not store.claims.holds(claim):
             continue
-        if _is_better(len(stored), store.size_of(claim), request.threshold):
+        if _is_better(len(stored), store.claims.size_of(claim), request.threshold):
             store.exchange(claim, stored, request.priority)
         else:
-            store.release(claim, INCOMPRESSIBLE if request.is_last else 0)
+            store.claims.release(claim, INCOMPRESSIBLE if request.is_last else 0)
 
 
 def _compress_many(

@@ -1,31 +1,135 @@
 """Ranges of bytes, as whole pages and edges: what a request asks a store for.
 
 Callers cut a range at the end of the device. A page of which only a part is written
-is read, changed and written.
+is an edge: it is read, changed and written. What must be read and is written back
+is NotResident, before anything is changed; a `Plan` says what to wait for then.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
+from zramfs.core.blocks import Blocks
+from zramfs.core.slots import WB
+from zramfs.core.spilled import Spilled
 from zramfs.core.steps import Steps
 from zramfs.core.store import Store
+from zramfs.errors import NoData, NotResident
 from zramfs.units import PAGE_SHIFT, PAGE_SIZE, PageIndex
 
 IN_PAGE: Final = PAGE_SIZE - 1
 """The bits of an offset that say where in its page it lies."""
 
+Fetched = Mapping[Spilled, bytes]
+"""Pages that were waited for."""
+
+NOTHING: Final[Fetched] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plan:
+    """What a request has to read: pages, and what to wait for of the others.
+
+    The blocks of these are pinned until `close`.
+    """
+
+    blocks: Blocks
+    offset: int
+    """Where in the first page the bytes begin that are asked for."""
+    length: int
+    pages: list[bytes | Spilled] = field(default_factory=list)
+
+    @property
+    def spilled(self) -> list[Spilled]:
+        """What to wait for."""
+        return [page for page in self.pages if isinstance(page, Spilled)]
+
+    def join(self, fetched: Fetched) -> bytes:
+        """Return the bytes asked for, with all that was waited for in *fetched*."""
+        pages = [
+            fetched[page] if isinstance(page, Spilled) else page for page in self.pages
+        ]
+        return b"".join(pages)[self.offset : self.offset + self.length]
+
+    def close(self) -> None:
+        """Unpin the blocks."""
+        for page in self.spilled:
+            self.blocks.unpin(page.block)
+
+
+def _indexes(offset: int, length: int) -> range:
+    return range(offset >> PAGE_SHIFT, (offset + length + IN_PAGE) >> PAGE_SHIFT)
+
+
+def _edges(offset: int, length: int) -> Iterator[int]:
+    """Yield the pages of which only a part lies in the range."""
+    indexes = _indexes(offset, length)
+    if offset & IN_PAGE:
+        yield indexes[0]
+    if (offset + length) & IN_PAGE and not (offset & IN_PAGE and len(indexes) == 1):
+        yield indexes[-1]
+
+
+def plan_read(store: Store, offset: int, length: int) -> Plan:
+    """Read what is resident of a range, and plan the rest."""
+    return _plan(store, offset, length, _indexes(offset, length))
+
+
+def plan_edges(store: Store, offset: int, length: int) -> Plan:
+    """Plan to read those edges of a range that are written back."""
+    edges = _edges(offset, length)
+    indexes = [index for index in edges if store.is_spilled(PageIndex(index))]
+    return _plan(store, offset, length, indexes)
+
+
+def _plan(store: Store, offset: int, length: int, indexes: Sequence[int]) -> Plan:
+    plan = Plan(blocks=store.blocks, offset=offset & IN_PAGE, length=length)
+    try:
+        for index in map(PageIndex, indexes):
+            spilled = store.is_spilled(index)
+            plan.pages.append(store.spilled(index) if spilled else store.read(index))
+    except BaseException:
+        plan.close()
+        raise
+    return plan
+
 
 def read_range(store: Store, offset: int, length: int, mark: int) -> bytes:
     """Return *length* bytes at *offset*, setting the flags *mark* in their slots."""
+    indexes = _indexes(offset, length)
+    if store.blocks.nr_used and store.table.has_flagged(indexes, WB):
+        raise NotResident(f"pages {indexes.start} to {indexes.stop - 1}")
     read = store.read
-    first = offset >> PAGE_SHIFT
-    end = (offset + length + IN_PAGE) >> PAGE_SHIFT
-    data = b"".join([read(PageIndex(i), mark) for i in range(first, end)])
+    data = b"".join([read(PageIndex(index), mark) for index in indexes])
     skip = offset & IN_PAGE
     return data if len(data) == length else data[skip : skip + length]
 
 
-def write_range(store: Store, offset: int, data: memoryview) -> None:
+def check_edges(store: Store, offset: int, length: int, fetched: Fetched) -> None:
+    """Raise NotResident if an edge of a range is written back and not *fetched*."""
+    if not store.blocks.nr_used:
+        return
+    for index in map(PageIndex, _edges(offset, length)):
+        if store.is_spilled(index) and _fetched_page(store, index, fetched) is None:
+            raise NotResident(f"page {index}")
+
+
+def _fetched_page(store: Store, index: PageIndex, fetched: Fetched) -> bytes | None:
+    """Return the page at *index*, if it was *fetched* and is the same still.
+
+    Its block is pinned all the time: while the slot points to it, it is.
+    """
+    for spilled, page in fetched.items():
+        if spilled.index == index and store.is_in(index, spilled.block):
+            return page
+    return None
+
+
+def write_range(
+    store: Store, offset: int, data: memoryview, fetched: Fetched = NOTHING
+) -> None:
     """Store *data* at *offset*, the pages before the first that cannot be stored."""
+    check_edges(store, offset, len(data), fetched)
     done = 0
     while done < len(data):
         index = PageIndex((offset + done) >> PAGE_SHIFT)
@@ -34,25 +138,38 @@ def write_range(store: Store, offset: int, data: memoryview) -> None:
         if len(piece) == PAGE_SIZE:
             store.write(index, piece)
         else:
-            page = bytearray(store.read(index))
+            page = bytearray(_fetched_page(store, index, fetched) or store.read(index))
             page[start : start + len(piece)] = piece
             store.write(index, memoryview(page))
         done += len(piece)
 
 
-def discard_range(store: Store, start: int, end: int) -> Steps:
+def discard_range(store: Store, start: int, end: int, fetched: Fetched) -> Steps:
     """Make the bytes in [start, end) zero, in bounded steps; free whole pages."""
     first = -(-start >> PAGE_SHIFT)
     last = end >> PAGE_SHIFT
     if first > last:  # within one page
-        _zero(store, start, end)
+        _zero(store, start, end, fetched)
         return
-    _zero(store, start, first << PAGE_SHIFT)
-    _zero(store, last << PAGE_SHIFT, end)
+    _zero(store, start, first << PAGE_SHIFT, fetched)
+    _zero(store, last << PAGE_SHIFT, end, fetched)
     yield from store.discard(PageIndex(first), last - first)
 
 
-def _zero(store: Store, start: int, end: int) -> None:
+def _zero(store: Store, start: int, end: int, fetched: Fetched) -> None:
     """Overwrite the bytes of a part of a page, if a page is stored there."""
     if start < end and not store.table.is_zero(PageIndex(start >> PAGE_SHIFT)):
-        write_range(store, start, memoryview(bytes(end - start)))
+        write_range(store, start, memoryview(bytes(end - start)), fetched)
+
+
+def seek_data(store: Store, offset: int) -> int:
+    """Return where data is from *offset* on; NoData if there is none."""
+    index = store.table.next_data(offset >> PAGE_SHIFT)
+    if index is None:
+        raise NoData(f"no data from {offset} on")
+    return max(offset, index << PAGE_SHIFT)
+
+
+def seek_hole(store: Store, offset: int) -> int:
+    """Return where zeros are from *offset* on, or the end of the device."""
+    return max(offset, store.table.next_hole(offset >> PAGE_SHIFT) << PAGE_SHIFT)

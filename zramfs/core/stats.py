@@ -5,6 +5,7 @@ Linux 7.3): tools unpack exactly so many columns.
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 from zramfs.core.header import Words, words
 
@@ -33,6 +34,10 @@ class Counters(Words):
     """Write requests."""
     write_sectors: int
     """Sectors of 512 bytes written."""
+    bd_reads: int
+    """Pages asked for from the backing device."""
+    bd_writes: int
+    """Pages that were written to it, also if their slot had changed by then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +73,42 @@ class IoStat:
     """Nothing is counted here since Linux 6.4."""
     notify_free: int
 
+    @classmethod
+    def of(cls, counters: Counters) -> Self:
+        """Return what *counters* say."""
+        return cls(
+            failed_reads=counters.failed_reads,
+            failed_writes=counters.failed_writes,
+            notify_free=counters.notify_free,
+        )
+
     def __str__(self) -> str:
         # The third column is a literal in the kernel, and unpadded.
         return (
             f"{self.failed_reads:8} {self.failed_writes:8} {self.invalid_io} "
             f"{self.notify_free:8}\n"
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BdStat:
+    """Use of the backing device, in pages."""
+
+    bd_count: int
+    bd_reads: int
+    bd_writes: int
+
+    @classmethod
+    def of(cls, counters: Counters, nr_used: int) -> Self:
+        """Return what *counters* say, with *nr_used* blocks in use."""
+        return cls(
+            bd_count=nr_used,
+            bd_reads=counters.bd_reads,
+            bd_writes=counters.bd_writes,
+        )
+
+    def __str__(self) -> str:
+        return f"{self.bd_count:8} {self.bd_reads:8} {self.bd_writes:8}\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +124,16 @@ class BlockStat:
     read_sectors: int
     writes: int
     write_sectors: int
+
+    @classmethod
+    def of(cls, counters: Counters) -> Self:
+        """Return what *counters* say."""
+        return cls(
+            reads=counters.reads,
+            read_sectors=counters.read_sectors,
+            writes=counters.writes,
+            write_sectors=counters.write_sectors,
+        )
 
     def __str__(self) -> str:
         columns = [0] * 17

@@ -1,9 +1,49 @@
 """Long work in bounded steps: between two of them other requests are served."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from zramfs.errors import ZramError
 
 Work = Callable[[], None]
 """Work for another thread: it touches nothing but what it was made with."""
 
-Steps = Iterator[Work | None]
-"""A step may end by asking that some *Work* be done before the next one."""
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Run:
+    """Pages on their way to adjacent blocks; it is their claim, by identity."""
+
+    indexes: list[int]
+    """Whose pages these are, in the order of the blocks."""
+    blocks: range
+    is_charged: bool
+    """Whether they count against writeback_limit."""
+
+
+@runtime_checkable
+class Writes(Protocol):
+    """Pages to be written to the backing device before the next step.
+
+    Every page of every run that is taken must be committed or failed, or its block
+    is lost; as many runs as one likes may be in flight.
+    """
+
+    def take(self, buffer: memoryview) -> Run | None:
+        """Fill *buffer* with pages for adjacent blocks; None when there are no more.
+
+        Less than all of it if there are fewer, or fewer adjacent blocks.
+        """
+
+    def commit(self, run: Run, start: int, stop: int, seals: bytes) -> None:
+        """Take pages [*start*, *stop*) of *run* as written, with the *seals* of each.
+
+        Those that still are what was written give up their memory.
+        """
+
+    def fail(self, run: Run, start: int, stop: int, error: ZramError | OSError) -> None:
+        """Keep pages [*start*, *stop*) of *run* in memory; the others go on."""
+
+
+Steps = Iterator[Work | Writes | None]
+"""A step may end by asking that something be done before the next one."""

@@ -6,25 +6,26 @@ slot gives up goes through `_release`, the only place where counters go down.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from zramfs.core.codecs import DECOMPRESS_ERRORS, HUGE_CLASS_SIZE, Codec, Stored
+from zramfs.core.blocks import Blocks
+from zramfs.core.claims import Claim, Claims
+from zramfs.core.codecs import HUGE_CLASS_SIZE, Codec, Page, Stored
 from zramfs.core.compaction import Compaction
+from zramfs.core.layout import Layout
 from zramfs.core.pool import (
     CLASS_MASK,
     CLASS_SHIFT,
     Arena,
     Pool,
     class_of,
-    pool_bytes,
 )
 from zramfs.core.slots import (
     ACCESS_CLEARS,
     HUGE,
-    IDLE,
+    INCOMPRESSIBLE,
     NO_WB,
     PAYLOAD_SHIFT,
     PP_SLOT,
@@ -32,53 +33,46 @@ from zramfs.core.slots import (
     PRIORITY_SHIFT,
     SAME,
     SIZE_MASK,
+    WB,
 )
+from zramfs.core.spilled import Spilled, decompressed
 from zramfs.core.stats import Counters
 from zramfs.core.steps import Steps
-from zramfs.core.table import SlotTable, table_bytes
-from zramfs.errors import CorruptPage, MemoryLimitExceeded
-from zramfs.units import PAGE_SHIFT, PAGE_SIZE, PageIndex
+from zramfs.core.table import SlotTable
+from zramfs.errors import CorruptPage, MemoryLimitExceeded, NotResident
+from zramfs.units import PAGE_SHIFT, PAGE_SIZE, BlockIndex, PageIndex
 
 ZERO_PAGE: Final = bytes(PAGE_SIZE)
 
 _WORD_BYTES: Final = 8
 
+_SPILLED_KEEPS: Final = HUGE | INCOMPRESSIBLE | PRIORITY_MASK | SIZE_MASK
+"""What is kept of a slot whose page is written back."""
+
 _FREES: Final = 1024
 """Slots emptied in one step of a discard: about 1 ms."""
-
-
-def arena_bytes(nr_slots: int) -> int:
-    """Return the virtual size of everything a device of *nr_slots* pages needs."""
-    return table_bytes(nr_slots) + pool_bytes(nr_slots)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Claim:
-    """A page that post-processing works on; any access takes it away.
-
-    Compared by identity: a page that was written and claimed again has another.
-    """
-
-    index: PageIndex
 
 
 class Store:
     """The pages of one initialised device.
 
-    Lives in *arena*: the slot words, the access times, the fill words, then the
-    pool. *codecs* are the algorithms by priority, the primary first.
+    Lives in *arena*, with its parts as *layout* says. *codecs* are the algorithms
+    by priority, the primary first.
     """
 
     __slots__ = (
         "_ac_time",
-        "_claims",
+        "_claimed",
         "_codecs",
         "_compress",
         "_counters",
         "_fills",
         "_pool",
         "_words",
+        "blocks",
+        "claims",
         "compr_data_size",
+        "compressed_writeback",
         "huge_pages",
         "limit_pages",
         "now_s",
@@ -91,18 +85,22 @@ class Store:
     def __init__(
         self,
         arena: Arena,
-        nr_slots: int,
+        layout: Layout,
         codecs: Sequence[Codec | None],
         counters: Counters,
     ) -> None:
+        nr_slots = layout.nr_slots
         self.table = SlotTable(arena, nr_slots)
         # What every request uses, without a step in between.
         self._words = self.table.words
         self._ac_time = self.table.ac_time
         self._fills = self.table.fills
-        self._pool = Pool(arena, table_bytes(nr_slots), nr_slots)
-        # Claimed pages by index; those that were accessed since are not in here.
-        self._claims: dict[int, Claim] = {}
+        self._pool = Pool(arena, layout.pool, nr_slots)
+        seals = arena.view[layout.seals : layout.pool]
+        self.blocks = Blocks(layout.nr_blocks, seals, layout.seal_bytes)
+        self.claims = Claims(self.table)
+        # Whoever accesses a page takes it out of here.
+        self._claimed = self.claims.held
         self._codecs = tuple(codecs)
         primary = codecs[0]
         # invariant: there is always a primary algorithm.
@@ -114,6 +112,8 @@ class Store:
         """Seconds since boot, for access times; whoever drives the device sets it."""
         self.limit_pages = 0
         """mem_limit in pages; 0 is none."""
+        self.compressed_writeback = False
+        """Whether blocks hold the objects of pages, not the pages."""
         self.pages_stored = 0
         self.same_pages = 0
         self.huge_pages = 0
@@ -122,6 +122,7 @@ class Store:
     def close(self) -> None:
         """Let go of the memory, so that it can be unmapped."""
         self.table.close()
+        self.blocks.close()
         self._pool.close()
 
     def codec(self, priority: int) -> Codec | None:
@@ -156,16 +157,18 @@ class Store:
         """Return the page at *index*; zeros if none is stored.
 
         Sets the flags *mark* in its slot. CorruptPage if its object does not give
-        one page.
+        one page; NotResident, with nothing changed, if it is written back.
         """
         word = self._words[index]
         if not word:
             return ZERO_PAGE
+        if word & WB:
+            raise NotResident(f"page {index} is in block {word >> PAYLOAD_SHIFT}")
         self._ac_time[index] = self.now_s
         accessed = word & ~ACCESS_CLEARS | mark
         if accessed != word:
             self._words[index] = accessed
-            self._claims.pop(index, None)
+            self._claimed.pop(index, None)
         return self._page(index, word)
 
     def _page(self, index: PageIndex, word: int) -> bytes:
@@ -179,13 +182,39 @@ class Store:
         codec = self._codecs[(word & PRIORITY_MASK) >> PRIORITY_SHIFT]
         # invariant: only what is configured has compressed a page.
         assert codec, word
-        try:
-            page = codec.decompress(stored)
-        except DECOMPRESS_ERRORS as error:
-            raise CorruptPage(f"page {index}: {codec.name}: {error}") from error
-        if len(page) != PAGE_SIZE:
-            raise CorruptPage(f"page {index}: {codec.name}: {len(page)} bytes")
-        return page
+        return decompressed(index, codec, stored)
+
+    def spilled(self, index: PageIndex) -> Spilled:
+        """Return how to read the written-back page at *index*: an access, as any.
+
+        Its block is pinned: it stays what it is until it is unpinned.
+        """
+        word = self._words[index]
+        # invariant: only what is written back has a block.
+        assert word & WB, word
+        self._ac_time[index] = self.now_s
+        self._counters.bd_reads += 1
+        block = BlockIndex(word >> PAYLOAD_SHIFT)
+        self.blocks.pin(block)
+        codec = None
+        if self.compressed_writeback and not word & HUGE:
+            codec = self._codecs[(word & PRIORITY_MASK) >> PRIORITY_SHIFT]
+        return Spilled(
+            index=index,
+            block=block,
+            seal=self.blocks.seal(block),
+            codec=codec,
+            size=word & SIZE_MASK,
+        )
+
+    def is_spilled(self, index: PageIndex) -> bool:
+        """Whether the page at *index* is written back."""
+        return bool(self._words[index] & WB)
+
+    def is_in(self, index: PageIndex, block: BlockIndex) -> bool:
+        """Whether the page at *index* is written back, and in *block*."""
+        word = self._words[index]
+        return bool(word & WB) and word >> PAYLOAD_SHIFT == block
 
     def _same_page(self, index: PageIndex, word: int) -> bytes:
         if not word >> PAYLOAD_SHIFT:
@@ -242,7 +271,7 @@ class Store:
         if old:
             self._release(old)
             if old & PP_SLOT:
-                self._claims.pop(index, None)
+                self._claimed.pop(index, None)
 
     def free(self, index: PageIndex) -> None:
         """Empty the slot at *index*."""
@@ -252,7 +281,7 @@ class Store:
             self._ac_time[index] = 0
             self._release(old)
             if old & PP_SLOT:
-                self._claims.pop(index, None)
+                self._claimed.pop(index, None)
 
     def _release(self, word: int) -> None:
         """Give up what *word*, no longer in the table, stood for."""
@@ -260,6 +289,12 @@ class Store:
         if word & SAME:
             self.same_pages -= 1
             return
+        if word & WB:
+            self.blocks.free(word >> PAYLOAD_SHIFT)
+            return
+        self._release_object(word)
+
+    def _release_object(self, word: int) -> None:
         size = word & SIZE_MASK
         self._pool.free((size + CLASS_MASK) >> CLASS_SHIFT, word >> PAYLOAD_SHIFT)
         self.compr_data_size -= size
@@ -275,40 +310,9 @@ class Store:
                 if count % _FREES == 0:
                     yield None
 
-    def claim(self, index: int) -> Claim | None:
-        """Claim a page that a scan has chosen; None if it was accessed since."""
-        if not self._words[index] & PP_SLOT:
-            return None
-        claim = Claim(PageIndex(index))
-        self._claims[index] = claim
-        return claim
-
-    def holds(self, claim: Claim) -> bool:
-        """Whether the page is as it was when it was claimed."""
-        return self._claims.get(claim.index) is claim
-
-    def size_of(self, claim: Claim) -> int:
-        """Return the stored size of a claimed page, in bytes."""
-        return self._words[claim.index] & SIZE_MASK
-
-    def end_pass(self) -> None:
-        """Take back what a pass has chosen and not worked on."""
-        self._claims.clear()
-        self.table.unmark(PP_SLOT)
-
     def peek(self, claim: Claim) -> bytes:
         """Return a claimed page without that counting as an access."""
         return self._page(claim.index, self._words[claim.index])
-
-    def release(self, claim: Claim, flags: int = 0, *, keep_idle: bool = False) -> None:
-        """End a claim, if it still holds, setting *flags* in the slot.
-
-        The idle mark goes, because the page was worked on, unless *keep_idle*.
-        """
-        if self.holds(claim):
-            del self._claims[claim.index]
-            clears = PP_SLOT if keep_idle else PP_SLOT | IDLE
-            self._words[claim.index] = self._words[claim.index] & ~clears | flags
 
     def exchange(self, claim: Claim, stored: Stored, priority: int) -> None:
         """Put *stored*, made by the algorithm of *priority*, in place of the page.
@@ -316,7 +320,7 @@ class Store:
         The page is the same, so no limit applies; it looks untouched since boot.
         """
         # invariant: only a claim that holds may be exchanged.
-        assert self.holds(claim), claim
+        assert self.claims.holds(claim), claim
         size = len(stored)
         klass = class_of(size)
         nr_pages_max = self._pool.nr_pages_max
@@ -328,6 +332,48 @@ class Store:
         self._replace(claim.index, word | self._words[claim.index] & NO_WB)
         self._ac_time[claim.index] = 0
         self.compr_data_size += size
+
+    def load(self, indexes: Sequence[int], buffer: memoryview) -> list[int]:
+        """Copy pages into *buffer*, as blocks are to hold them; return whose.
+
+        What cannot be decompressed is passed over, and its claim ends.
+        """
+        loaded: list[int] = []
+        for index in indexes:
+            start = len(loaded) << PAGE_SHIFT
+            try:
+                page = self._block(index)
+            except CorruptPage:
+                self.claims.held.pop(index, None)
+                self._words[index] &= ~PP_SLOT
+                continue
+            buffer[start : start + len(page)] = page
+            if len(page) < PAGE_SIZE:
+                buffer[start + len(page) : start + PAGE_SIZE] = ZERO_PAGE[len(page) :]
+            loaded.append(index)
+        return loaded
+
+    def _block(self, index: int) -> Page:
+        """Return what a block is to hold of a page, but for zeros behind it."""
+        word = self._words[index]
+        if not self.compressed_writeback:
+            return self._page(PageIndex(index), word)
+        size = word & SIZE_MASK
+        return self._pool.read(class_of(size), word >> PAYLOAD_SHIFT, size)
+
+    def spill(self, indexes: Sequence[int], blocks: range, owner: object) -> None:
+        """Let the slots of pages that *owner* still claims point to their *blocks*.
+
+        Their objects are given up; the blocks of the others are.
+        """
+        words = self._words
+        for index, block in zip(indexes, blocks, strict=True):
+            if not self.claims.take(index, owner):
+                self.blocks.free(block)
+                continue
+            word = words[index]
+            words[index] = word & _SPILLED_KEEPS | WB | block << PAYLOAD_SHIFT
+            self._release_object(word)
 
     def compact(self) -> Steps:
         """Return the steps of a compaction of the pool."""

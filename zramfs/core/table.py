@@ -31,6 +31,9 @@ Words = np.ndarray[tuple[int], np.dtype[np.uint64]]
 Times = np.ndarray[tuple[int], np.dtype[np.uint32]]
 """Access times, likewise."""
 
+Indexes = np.ndarray[tuple[int], np.dtype[np.int64]]
+"""Slots by index."""
+
 _SCAN_SLOTS: Final = 1 << 20
 """Slots looked at in one step of a whole-table scan: about 10 ms."""
 
@@ -133,6 +136,11 @@ class SlotTable:
                 return start + int(holes[0])
             index = start + words.size
         return index
+
+    def has_flagged(self, indexes: range, flag: int) -> bool:
+        """Whether a slot at one of *indexes*, adjacent ones, has *flag*."""
+        words = np.frombuffer(self.words[indexes.start : indexes.stop], np.uint64)
+        return bool((words & np.uint64(flag)).any())
 
     def nr_flagged(self, flag: int) -> int:
         """Return how many slots have *flag*."""

@@ -12,7 +12,7 @@ import trio
 from zramfs.core.attributes import Attribute
 from zramfs.core.device import Device
 from zramfs.core.lifecycle import State
-from zramfs.core.steps import Steps
+from zramfs.core.steps import Steps, Writes
 from zramfs.mount.paths import PathStat
 
 
@@ -84,6 +84,8 @@ async def run_steps(steps: Steps | None) -> None:
     try:
         for work in steps:
             if work:
+                # invariant: no control file asks for writes.
+                assert not isinstance(work, Writes)
                 await trio.to_thread.run_sync(work)
             else:
                 await trio.lowlevel.checkpoint()

@@ -15,6 +15,7 @@ import trio
 from zramfs.core.attributes import ATTRIBUTES, Attribute
 from zramfs.core.block_layer import DIRECTORIES, block_layer_files
 from zramfs.core.device import Device
+from zramfs.core.steps import Writes
 from zramfs.mount import loops
 from zramfs.mount.bio import Bio
 from zramfs.mount.config import LANE, Config
@@ -75,6 +76,8 @@ def store_settings(
         if row.name in settings:
             for work in row.store(device, settings[row.name]) or ():
                 if work:
+                    # invariant: nothing is written back when a mount begins.
+                    assert not isinstance(work, Writes), row.name
                     work()
 
 
