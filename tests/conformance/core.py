@@ -8,7 +8,7 @@ from zramfs.core.attributes import ATTRIBUTES, Attribute
 from zramfs.core.block_layer import block_layer_files
 from zramfs.core.block_state import read_block_state
 from zramfs.core.device import Device
-from zramfs.core.steps import Writes
+from zramfs.core.steps import finish
 from zramfs.errors import WrongDirection, ZramError
 
 
@@ -32,10 +32,7 @@ class CoreAttributes:
         try:
             if not attribute.parse:
                 raise WrongDirection(f"{name} is read-only")
-            for work in attribute.store(self.device, text) or ():
-                if work:
-                    assert not isinstance(work, Writes)
-                    work()
+            finish(attribute.store(self.device, text))
         except ZramError as error:
             raise as_os_error(error) from error
         return len(taken)

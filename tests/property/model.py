@@ -233,10 +233,9 @@ class Model:
                 if is_eligible(slot, request):
                     self.marks[index] |= slots.PP_SLOT
             return
-        if self.work:
-            self.work()
         step = next(self.steps, DONE)
-        self.work = step if callable(step) else None
+        if isinstance(step, Work):
+            self.do(step)
         if step is DONE:
             self.steps = None
         after = self.found()
@@ -249,11 +248,14 @@ class Model:
                 assert self.device.store.table.ac_time[index] == time, outcome
                 self.marks[index] = after[index].word & MARKS
 
+    def do(self, work: Work) -> None:
+        """Begin *work*, or end what was begun: as late as it may end."""
+        if work is self.work:
+            work.run()
+        self.work = work
+
     def step_compaction(self) -> None:
         """Begin a compaction, or go one step further in the one that is going on."""
-        if self.work:
-            self.work()
-            self.work = None
         self.steps = self.steps or self.device.compact()
         before = self.device.mm_stat()
         if next(self.steps, DONE) is DONE:

@@ -258,7 +258,8 @@ def test_a_dictionary_comes_too_late_for_a_device_initialised_meanwhile(
     work = next(steps)
     assert not isinstance(work, Writes)
     assert work
-    work()
+    work.run()
+    assert next(steps) is work
     bare.set_disksize(DISKSIZE)
 
     with pytest.raises(DeviceBusy, match="initialised"):

@@ -16,7 +16,7 @@ from zramfs.core.device import Change, Device
 from zramfs.core.lifecycle import State
 from zramfs.core.postprocess import Recompression
 from zramfs.core.slots import HUGE, IDLE
-from zramfs.core.steps import Steps
+from zramfs.core.steps import Steps, Work
 from zramfs.errors import DeviceBusy, InvalidValue, TextTooLong
 from zramfs.units import kstrtoint, kstrtoull, next_args
 
@@ -141,7 +141,9 @@ def _read_params(device: Device, target: int, params: Params, path: str) -> Step
     It is read in another thread: the file may be slow, or one of this very mount.
     """
     found: list[bytes] = []
-    yield lambda: found.append(device.read_dictionary(path))
+    work = Work(lambda: found.append(device.read_dictionary(path)))
+    yield work
+    yield work
     if device.state is not State.BARE:  # meanwhile
         raise DeviceBusy(f"the device is {device.state.value}")
     device.set_params(target, replace(params, dictionary=found[0]))

@@ -6,8 +6,12 @@ from typing import Protocol, runtime_checkable
 
 from zramfs.errors import ZramError
 
-Work = Callable[[], None]
-"""Work for another thread: it touches nothing but what it was made with."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """Work for another thread; it touches nothing but what it was made with."""
+
+    run: Callable[[], None]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -46,4 +50,17 @@ class Writes(Protocol):
 
 
 Steps = Iterator[Work | Writes | None]
-"""A step may end by asking that something be done before the next one."""
+"""A step may end by asking that `Writes` be done before the next one, or with some
+`Work`: yielded once, that is begun, and the steps go on meanwhile; yielded again, it
+has ended before the next step."""
+
+
+def finish(steps: Steps | None) -> None:
+    """Take all *steps* at once, and do in turn the work that they ask for."""
+    begun = set()
+    for work in steps or ():
+        # invariant: only what can write to a backing device is asked to.
+        assert not isinstance(work, Writes)
+        if work and work not in begun:
+            begun.add(work)
+            work.run()

@@ -37,10 +37,19 @@ def _classes() -> tuple[int, ...]:
     return tuple(merged)
 
 
-_MERGED: Final = _classes()
+def _class_indexes() -> bytes:
+    """Return the class of an object of each size up to a page."""
+    merged = _classes()
+    steps = (
+        -(-(size + _HANDLE - _MIN_ALLOC) // _CLASS_DELTA)
+        for size in range(PAGE_SIZE + 1)
+    )
+    return bytes(merged[min(max(step, 0), len(merged) - 1)] for step in steps)
+
+
+_CLASS_INDEXES: Final = _class_indexes()
 
 
 def class_index(size: int) -> int:
     """Return the class of an object of *size* bytes, as zs_lookup_class_index()."""
-    steps = -(-(size + _HANDLE - _MIN_ALLOC) // _CLASS_DELTA)
-    return _MERGED[min(max(steps, 0), len(_MERGED) - 1)]
+    return _CLASS_INDEXES[min(size, PAGE_SIZE)]

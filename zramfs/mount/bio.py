@@ -6,13 +6,15 @@ every await.
 
 import time
 from collections.abc import Generator
+from itertools import chain
 
 import trio
 
 from zramfs.core.attributes import Attribute
 from zramfs.core.device import Device
 from zramfs.core.lifecycle import State
-from zramfs.core.steps import Steps, Writes
+from zramfs.core.steps import Steps, Work, Writes
+from zramfs.errors import ZramError
 from zramfs.mount.paths import PathStat
 
 
@@ -84,12 +86,63 @@ async def run_steps(steps: Steps | None) -> None:
     try:
         for work in steps:
             if work:
-                # invariant: no control file asks for writes.
-                assert not isinstance(work, Writes)
-                await trio.to_thread.run_sync(work)
+                await _run_with_threads(chain((work,), steps))
             else:
                 await trio.lowlevel.checkpoint()
     finally:
         # What a pass has marked must not wait for a garbage collection.
         if isinstance(steps, Generator):
             steps.close()
+
+
+async def _run_with_threads(steps: Steps) -> None:
+    """Take *steps* of which some ask for work.
+
+    Either takes them all, or raises Cancelled when what was begun has ended.
+    """
+    failure: ZramError | OSError | None = None
+    async with trio.open_nursery() as nursery:
+        jobs: dict[Work, _Job] = {}
+        try:
+            for work in steps:
+                # invariant: no control file asks for writes.
+                assert not isinstance(work, Writes)
+                if work is None:
+                    await trio.lowlevel.checkpoint()
+                elif work in jobs:
+                    await jobs.pop(work).end()
+                else:
+                    jobs[work] = _Job(work)
+                    nursery.start_soon(jobs[work].run)
+        except (ZramError, OSError) as error:
+            failure = error  # a nursery would make a group of it
+    if failure:
+        raise failure
+
+
+class _Job:
+    """Some work in another thread."""
+
+    __slots__ = ("_ended", "_failure", "_work")
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._ended = trio.Event()
+        self._failure: ZramError | OSError | None = None
+
+    async def run(self) -> None:
+        """Do the work; or raise Cancelled when it is done."""
+        try:
+            await trio.to_thread.run_sync(self._work.run)
+        except (ZramError, OSError) as error:
+            self._failure = error
+        self._ended.set()
+
+    async def end(self) -> None:
+        """Wait for the end of the work, and raise what came of it.
+
+        Either waits, or raises Cancelled with the work going on.
+        """
+        await self._ended.wait()
+        if self._failure:
+            raise self._failure

@@ -15,7 +15,7 @@ import trio
 from zramfs.core.attributes import ATTRIBUTES, Attribute
 from zramfs.core.block_layer import DIRECTORIES, block_layer_files
 from zramfs.core.device import Device
-from zramfs.core.steps import Writes
+from zramfs.core.steps import finish
 from zramfs.mount import loops
 from zramfs.mount.bio import Bio
 from zramfs.mount.config import LANE, Config
@@ -74,11 +74,7 @@ def store_settings(
     """Store those of *rows* that *settings* have a value for, as an echo would."""
     for row in rows:
         if row.name in settings:
-            for work in row.store(device, settings[row.name]) or ():
-                if work:
-                    # invariant: nothing is written back when a mount begins.
-                    assert not isinstance(work, Writes), row.name
-                    work()
+            finish(row.store(device, settings[row.name]))
 
 
 def open_server(

@@ -1,5 +1,6 @@
 """zramfs.mount.bio: the asynchronous path, and one pass of long work at a time."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -12,7 +13,7 @@ from tests.unit.requests import discard, write_page
 from zramfs.core.attributes import ATTRIBUTES, Attribute
 from zramfs.core.device import Change, Device
 from zramfs.core.lifecycle import State
-from zramfs.core.steps import Steps
+from zramfs.core.steps import Steps, Work
 from zramfs.errors import DeviceBusy, InvalidValue, NoSpace, NotInitialised
 from zramfs.memory import MemFile
 from zramfs.mount.bio import Bio, run_steps
@@ -26,7 +27,7 @@ def bio(device: Device) -> Bio:
 
 
 @dataclass(slots=True)
-class Work:
+class LongWork:
     """Long work in steps, as an attribute; it notes what happens when."""
 
     name: str
@@ -140,7 +141,7 @@ def test_cancelled_work_stops_between_two_steps() -> None:
 
 def test_cancelled_work_is_closed() -> None:
     notes: list[str] = []
-    steps = Work("pass", notes).row().store(Device(MemFile()), "")
+    steps = LongWork("pass", notes).row().store(Device(MemFile()), "")
 
     async def main() -> None:
         with trio.CancelScope() as scope:
@@ -162,7 +163,8 @@ def test_work_that_fails_is_closed() -> None:
 
     def failing() -> Steps:
         try:
-            yield refuse
+            yield (work := Work(refuse))
+            yield work
         finally:
             notes.append("closed")
 
@@ -190,9 +192,60 @@ def test_relative_paths_begin_where_the_writer_is(bio: Bio, device: Device) -> N
     assert device.resolve("/absolute") == "/absolute"
 
 
+def test_steps_go_on_while_work_is_under_way() -> None:
+    notes: list[str] = []
+    others = threading.Event()
+
+    def wait() -> None:
+        assert others.wait(10)
+        notes.append("work ends")
+
+    def steps() -> Steps:
+        work = Work(wait)
+        yield work
+        notes.append("steps go on")
+        yield None
+        others.set()
+        yield work
+        notes.append("steps end")
+
+    trio.run(run_steps, steps())
+
+    assert notes == ["steps go on", "work ends", "steps end"]
+
+
+def test_cancelled_work_ends_before_its_steps_are_closed() -> None:
+    notes: list[str] = []
+    begun, others = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        assert others.wait(10)
+        notes.append("work ends")
+
+    def steps() -> Steps:
+        try:
+            yield Work(wait)
+            while True:
+                yield None
+        finally:
+            notes.append("closed")
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run_steps, steps())
+            await trio.to_thread.run_sync(begun.wait)
+            nursery.cancel_scope.cancel()
+            others.set()
+
+    trio.run(main)
+
+    assert notes == ["work ends", "closed"]
+
+
 def test_long_work_goes_one_pass_at_a_time(bio: Bio) -> None:
     notes: list[str] = []
-    passes = [Work(name, notes).row() for name in ("first", "second", "third")]
+    passes = [LongWork(name, notes).row() for name in ("first", "second", "third")]
 
     async def main() -> None:
         async with trio.open_nursery() as nursery:
