@@ -161,7 +161,7 @@ class Recompressing(Machine):
     def step(self, request: Recompression) -> None:
         self.model.step_recompression(request)
 
-    @rule(request=requests, count=st.sampled_from([2, 3, 9]))
+    @rule(request=requests, count=st.sampled_from([3, 5, 9, 9]))
     def steps(self, request: Recompression, count: int) -> None:
         self.step(request)
         while count > 1 and self.model.steps:
