@@ -1,6 +1,7 @@
 """zramfs.mount.files: reading a file that is shown in pieces."""
 
 import os
+from pathlib import Path
 
 import pytest
 import trio
@@ -13,6 +14,7 @@ from zramfs.mount.bio import Bio
 from zramfs.mount.control import control_files
 from zramfs.mount.files import Files
 from zramfs.mount.paths import Paths, RwPage
+from zramfs.mount.resize import Resizer
 from zramfs.mount.tree import ROOT_INODE, Tree
 
 MUCH = 1 << 20
@@ -27,7 +29,9 @@ class BlockState:
         tree = Tree((), control_files(paths, lane=True))
         own = tree.child(ROOT_INODE, b"zramfs").inode
         self.inode = tree.child(own, b"block_state").inode
-        self.files = Files(device, tree, Bio(device, paths.stat))
+        self.files = Files(
+            device, tree, Bio(device, paths.stat), Resizer(Path("/nowhere"))
+        )
 
     def open(self, flags: int = os.O_RDONLY) -> int:
         return self.files.open(self.inode, flags)

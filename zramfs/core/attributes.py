@@ -59,6 +59,8 @@ class Attribute:
     when: When = When.ALWAYS
     exclusive: bool = False
     """Whether its change must wait for other long work to end."""
+    resizes: bool = False
+    """Whether its change may change the disksize, which loop devices must follow."""
     option: str | None = None
     """Metavar of the option of ``zramfs mount``, None if there is no such option."""
     initialises: bool = False
@@ -136,6 +138,7 @@ _TABLE: Final = (
         show=lambda device: f"{device.disksize}\n",
         parse=_disksize,
         when=When.BARE,
+        resizes=True,
         option="SIZE",
         initialises=True,
         doc="uncompressed capacity in bytes; setting it initialises the device",
@@ -149,6 +152,7 @@ _TABLE: Final = (
         name="reset",
         parse=_reset,
         exclusive=True,
+        resizes=True,
         doc="drop all pages, statistics and settings; refused while open",
     ),
     Attribute(

@@ -64,6 +64,7 @@ class Device:
         "counters",
         "cwd",
         "disksize",
+        "idle_openers",
     )
 
     def __init__(
@@ -84,6 +85,7 @@ class Device:
         self.backing = BackingDev(self._header, open_backing)
         """The backing device, and the settings of writeback."""
         self.counters = Counters.from_buffer(memory.header.counters)
+        self.idle_openers = 0  # those that keep no reset off: idle loop devices
         self.cwd = ""
         """Directory of whoever stores next; "" is that of this process."""
 
@@ -209,9 +211,9 @@ class Device:
     def reset(self) -> None:
         """Drop all pages, statistics and configuration.
 
-        DeviceBusy while the swapfile is open.
+        DeviceBusy while the swapfile is open to others than `idle_openers`.
         """
-        if self.openers:
+        if self.openers > self.idle_openers:
             raise DeviceBusy(f"reset refused: the swapfile is open ({self.openers})")
         self._advance(Event.CLAIM)
         if self._store:
@@ -368,7 +370,6 @@ class Device:
     def mm_stat(self) -> MmStat:
         """Return the use of memory."""
         store = self._store
-        counters = self.counters
         return MmStat(
             orig_data_size=store.pages_stored << PAGE_SHIFT if store else 0,
             compr_data_size=store.compr_data_size if store else 0,
@@ -376,9 +377,9 @@ class Device:
             mem_limit=self.mem_limit,
             mem_used_max=store.pool_pages_max << PAGE_SHIFT if store else 0,
             same_pages=store.same_pages if store else 0,
-            pages_compacted=counters.pages_compacted,
+            pages_compacted=self.counters.pages_compacted,
             huge_pages=store.huge_pages if store else 0,
-            huge_pages_since=counters.huge_pages_since,
+            huge_pages_since=self.counters.huge_pages_since,
         )
 
     def io_stat(self) -> IoStat:
@@ -387,9 +388,8 @@ class Device:
 
     def bd_stat(self) -> BdStat:
         """Return the use of the backing device."""
-        return BdStat.of(
-            self.counters, self._store.blocks.nr_used if self._store else 0
-        )
+        nr_used = self._store.blocks.nr_used if self._store else 0
+        return BdStat.of(self.counters, nr_used)
 
     def block_stat(self) -> BlockStat:
         """Return requests and sectors, as the block layer counts them."""

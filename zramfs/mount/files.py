@@ -14,6 +14,7 @@ from zramfs.core.attributes import Attribute, Lines
 from zramfs.core.device import Device
 from zramfs.errors import InvalidValue, NoSuchFile, WrongDirection, ZramError
 from zramfs.mount.bio import Bio
+from zramfs.mount.resize import Resizer
 from zramfs.mount.tree import SWAPFILE_INODE, Tree
 
 log = logging.getLogger(__name__)
@@ -31,12 +32,22 @@ _INODE_BITS: Final = 16
 class Files:
     """The open files of one mount."""
 
-    __slots__ = ("_bio", "_cursors", "_device", "_opened", "_pids", "_texts", "_tree")
+    __slots__ = (
+        "_bio",
+        "_cursors",
+        "_device",
+        "_opened",
+        "_pids",
+        "_resizer",
+        "_texts",
+        "_tree",
+    )
 
-    def __init__(self, device: Device, tree: Tree, bio: Bio) -> None:
+    def __init__(self, device: Device, tree: Tree, bio: Bio, resizer: Resizer) -> None:
         self._device = device
         self._tree = tree
         self._bio = bio
+        self._resizer = resizer
         # How many control files have been opened.
         self._opened = 0
         # What each open control file read at offset 0, by handle.
@@ -133,8 +144,19 @@ class Files:
         taken = data[:ATTRIBUTE_SIZE]
         text = os.fsdecode(taken.split(b"\0", 1)[0])
         try:
-            await self._bio.store(attribute, text, self._cwd(handle))
+            await self._store(attribute, text, self._cwd(handle))
         except ZramError as error:
             log.info("%s: %s", attribute.name, error)
             raise
         return len(taken)
+
+    async def _store(self, attribute: Attribute, text: str, cwd: str) -> None:
+        """Store, and let loop devices follow.
+
+        Either finishes, or raises Cancelled with the device in order.
+        """
+        if not attribute.resizes:
+            await self._bio.store(attribute, text, cwd)
+            return
+        async with self._resizer.resizing(self._device):
+            await self._bio.store(attribute, text, cwd)

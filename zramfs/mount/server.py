@@ -24,6 +24,7 @@ from zramfs.mount.files import Files
 from zramfs.mount.operations import Operations
 from zramfs.mount.paths import Paths, RwPage
 from zramfs.mount.relay import Relay
+from zramfs.mount.resize import Resizer
 from zramfs.mount.rw_page import Lane
 from zramfs.mount.safety import Safety
 from zramfs.mount.tree import Tree
@@ -89,10 +90,11 @@ def open_server(
     bio = Bio(device, paths.stat)
     own = control_files(paths, lane=with_lane, safety=safety)
     store_settings(device, own, config.settings)
-    disk = functools.partial(loops.disk_on, Path(config.mountpoint))
+    mountpoint = Path(config.mountpoint)
+    disk = functools.partial(loops.disk_on, mountpoint)
     kernel = (*block_layer_files(disk), *ATTRIBUTES.values())
     tree = Tree(kernel, own, DIRECTORIES)
-    files = Files(device, tree, bio)
+    files = Files(device, tree, bio, Resizer(mountpoint))
     operations = Operations(device, tree, files, discards=with_lane)
     lane = None
     if with_lane:

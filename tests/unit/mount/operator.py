@@ -1,5 +1,6 @@
 """The operations of a device, and what tests of them do all the time."""
 
+from pathlib import Path
 from typing import Final
 
 import pyfuse3
@@ -12,6 +13,7 @@ from zramfs.mount.control import control_files
 from zramfs.mount.files import Files
 from zramfs.mount.operations import Operations
 from zramfs.mount.paths import Paths, RwPage
+from zramfs.mount.resize import Resizer
 from zramfs.mount.tree import ROOT_INODE, SWAPFILE_INODE, Tree
 
 ROOT: Final = pyfuse3.InodeT(ROOT_INODE)
@@ -25,7 +27,9 @@ class Operator(Operations):
     def __init__(self, device: Device, *, discards: bool = True) -> None:
         paths = Paths(RwPage.ALWAYS)
         self.tree = Tree(ATTRIBUTES.values(), control_files(paths, lane=True))
-        files = Files(device, self.tree, Bio(device, paths.stat))
+        files = Files(
+            device, self.tree, Bio(device, paths.stat), Resizer(Path("/nowhere"))
+        )
         super().__init__(device, self.tree, files, discards=discards)
 
     def inode(self, name: str) -> pyfuse3.InodeT:

@@ -3,6 +3,7 @@
 import errno
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import trio
@@ -14,6 +15,7 @@ from zramfs.errors import InvalidValue, NoSpace, NoSuchFile, WrongDirection
 from zramfs.mount.bio import Bio
 from zramfs.mount.files import Files
 from zramfs.mount.paths import PathStat
+from zramfs.mount.resize import Resizer
 from zramfs.mount.tree import ROOT_INODE, SWAPFILE_INODE, Tree
 from zramfs.units import PAGE_SIZE
 
@@ -52,7 +54,9 @@ class Opener:
 
     def __init__(self, device: Device, rows: tuple[Attribute, ...]) -> None:
         self.tree = Tree(rows, ())
-        self.files = Files(device, self.tree, Bio(device, PathStat()))
+        self.files = Files(
+            device, self.tree, Bio(device, PathStat()), Resizer(Path("/nowhere"))
+        )
 
     def open(self, name: str, flags: int = os.O_RDWR) -> int:
         node = self.tree.child(ROOT_INODE, name.encode())
