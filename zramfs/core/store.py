@@ -321,17 +321,22 @@ class Store:
         """
         # invariant: only a claim that holds may be exchanged.
         assert self.claims.holds(claim), claim
+        index = claim.index
+        old = self._words[index]
+        pool = self._pool
         size = len(stored)
-        klass = class_of(size)
-        nr_pages_max = self._pool.nr_pages_max
-        place = self._pool.alloc(klass)
-        self._pool.write(klass, place, stored)
+        klass = (size + CLASS_MASK) >> CLASS_SHIFT
+        nr_pages_max = pool.nr_pages_max
+        place = pool.alloc(klass)
+        pool.write(klass, place, stored)
         # Recompression does not raise mem_used_max (zram_drv.c).
-        self._pool.nr_pages_max = nr_pages_max
+        pool.nr_pages_max = nr_pages_max
         word = size | priority << PRIORITY_SHIFT | place << PAYLOAD_SHIFT
-        self._replace(claim.index, word | self._words[claim.index] & NO_WB)
-        self._ac_time[claim.index] = 0
+        self._words[index] = word | old & NO_WB
+        self._ac_time[index] = 0
+        del self._claimed[index]
         self.compr_data_size += size
+        self._release_object(old)
 
     def load(self, indexes: Sequence[int], buffer: memoryview) -> list[int]:
         """Copy pages into *buffer*, as blocks are to hold them; return whose.
