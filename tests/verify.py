@@ -9,12 +9,13 @@ how a test gets one.
 import os
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
+from tests.backing import FakeBackings
 from zramfs.core import slots
 from zramfs.core.claims import Claim
 from zramfs.core.device import Device
@@ -63,7 +64,7 @@ class Slot:
 def opened_device() -> Iterator[Device]:
     """Yield a new device; verify it at the end, and leave nothing behind."""
     memory = MemFile()
-    device = Device(memory)
+    device = Device(memory, None, FakeBackings())
     try:
         yield device
         verify(device)
@@ -101,11 +102,18 @@ def peek(store: Store, slot: Slot) -> bytes:
     return codec.decompress(stored)
 
 
-def verify(device: Device, *, in_pass: bool = False) -> None:
+def verify(
+    device: Device,
+    *,
+    in_pass: bool = False,
+    in_flight: Collection[int] = (),
+    pinned: Collection[int] = (),
+) -> None:
     """Assert every invariant of *device*.
 
     *in_pass* says that a pass of long work is under way: a compaction keeps from
-    the free lists the holes that it makes, post-processing marks its pages.
+    the free lists the holes that it makes, post-processing marks its pages. The
+    blocks *in_flight* are being written, those *pinned* are being read.
     """
     # invariant: a device between two calls is never in the middle of a reset.
     assert device.state is not State.RESETTING
@@ -126,6 +134,7 @@ def verify(device: Device, *, in_pass: bool = False) -> None:
     _verify_access_times(store, used)
     _verify_counters(device, used)
     _verify_objects(store._pool, used)
+    _verify_blocks(device, used, in_flight, pinned)
     _verify_memory(device, used)
     if not in_pass:
         _verify_free_lists(store._pool)
@@ -164,8 +173,8 @@ def _layout(device: Device) -> Layout:
 def _verify_slot(store: Store, slot: Slot) -> None:
     # invariant: a page is same-filled or written back, never both.
     assert not (slot.has(slots.SAME) and slot.has(slots.WB)), slot
-    # invariant: what is not same-filled or written back has a size.
-    assert (slot.size > 0) == slot.is_resident, slot
+    # invariant: what is not same-filled has a size, also when it is written back.
+    assert (slot.size > 0) != slot.has(slots.SAME), slot
     # invariant: a page is raw (huge) if and only if its object is a whole page.
     assert slot.has(slots.HUGE) == (slot.size == PAGE_SIZE), slot
     # invariant: what compresses to 3625 bytes or more is stored raw.
@@ -244,6 +253,35 @@ def _verify_objects(pool: Pool, used: list[Slot]) -> None:
         if mark
     ]
     assert sorted(places) == found
+
+
+def _verify_blocks(
+    device: Device,
+    used: list[Slot],
+    in_flight: Collection[int],
+    pinned: Collection[int],
+) -> None:
+    blocks = device.store.blocks
+    spilled = [slot.payload for slot in used if slot.has(slots.WB)]
+    owned = [*spilled, *in_flight]
+    # invariant: no two slots share a block, and no slot has one in flight.
+    assert len(set(owned)) == len(owned), Counter(owned).most_common(1)
+    # invariant: bd_count is the blocks of slots, and those in flight.
+    assert blocks.nr_used == device.bd_stat().bd_count == len(owned)
+    # invariant: a block is read if and only if it is pinned.
+    assert blocks._pins.keys() == set(pinned)
+    assert all(count > 0 for count in blocks._pins.values())
+    # invariant: what was given up and is not free yet is pinned, and nobody's.
+    assert blocks._freed <= blocks._pins.keys() - set(owned)
+    # invariant: all other blocks can be handed out.
+    marks = [block for block, mark in enumerate(blocks._used) if mark]
+    assert marks == sorted([*owned, *blocks._freed])
+    assert all(blocks._used[: blocks._first_free])
+    # invariant: there is a block on the backing device for each.
+    assert blocks.nr_blocks == device.backing.nr_blocks
+    assert len(blocks._used) <= blocks.nr_blocks
+    # invariant: every page on the backing device was once written.
+    assert device.counters.bd_writes >= len(spilled)
 
 
 def _verify_free_lists(pool: Pool) -> None:

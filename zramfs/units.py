@@ -88,6 +88,14 @@ def kstrtoull(text: str, *, maximum: int = _U64, base: int = 10) -> int:
     return value
 
 
+def number(text: str, *, maximum: int = _U64, base: int = 10) -> int:
+    """Parse an unsigned number as `kstrtoull` does; InvalidValue if it is too large."""
+    try:
+        return kstrtoull(text, maximum=maximum, base=base)
+    except OutOfRange as error:
+        raise InvalidValue(str(error)) from error
+
+
 _SPACES: Final = " \t\n\v\f\r"
 
 

@@ -5,12 +5,14 @@ settings, and the state of each page. Texts are bytes, or nearly what the gramma
 take.
 """
 
+import errno
 import os
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import example, given, settings
 
+from tests.backing import attach, backings_of
 from tests.unit.passes import fill, opened, run
 from tests.verify import opened_device, verify
 from zramfs import errors
@@ -20,7 +22,13 @@ from zramfs.core.block_state import read_block_state
 from zramfs.core.codecs import DEFAULTS
 from zramfs.core.device import Device
 from zramfs.core.steps import Steps
-from zramfs.errors import InvalidValue, NoSuchFile, ZramError
+from zramfs.errors import (
+    BackingDeviceFull,
+    InvalidValue,
+    NoSuchFile,
+    WritebackLimitReached,
+    ZramError,
+)
 
 ROWS = {
     row.name: row for row in (*ATTRIBUTES.values(), *block_layer_files(lambda: None))
@@ -31,7 +39,7 @@ DOCUMENTED = {
     row.errno
     for row in vars(errors).values()
     if isinstance(row, type) and issubclass(row, ZramError)
-}
+} | {errno.EISDIR, errno.ENAMETOOLONG}  # of backing_dev
 
 blanks = st.sampled_from(["", "", "", " ", "\n", "\t", "\n\n", "\v", "\xa0"])
 numbers = st.one_of(
@@ -53,7 +61,10 @@ values = st.one_of(
     numbers,
     names,
     st.sampled_from(
-        ["idle", "huge", "huge_idle", "incompressible", "all", "/d", "/no"]
+        [
+            *("idle", "huge", "huge_idle", "incompressible", "all", "/d", "/no"),
+            *("/backing0", "0-3", "1-2", "2-1", "1-", "-1", "3-4", "yes", "off"),
+        ]
     ),
     st.text("01 x\"='", max_size=4),
 )
@@ -61,6 +72,7 @@ keys = st.sampled_from(
     [
         *("algo", "priority", "level", "dict", "deflate.winbits", "type"),
         *("threshold", "max_pages", "foo", "", '"algo', '"level'),
+        *("page_index", "page_indexes"),
     ]
 )
 words = st.one_of(
@@ -99,12 +111,12 @@ def store(device: Device, name: str, text: str) -> None:
     """Store, and follow a refusal: it has an errno, and changes nothing."""
     before = shown(device)
     has_params = any(params != DEFAULTS for params in device.params)
-    refusal: ZramError | None = None
+    refusal: ZramError | OSError | None = None
     steps: Steps | None = None
     try:
         steps = ROWS[name].store(device, text)
         run(steps)
-    except ZramError as error:
+    except (ZramError, OSError) as error:
         refusal = error
     if refusal:
         assert refusal.errno in DOCUMENTED
@@ -112,7 +124,9 @@ def store(device: Device, name: str, text: str) -> None:
         # that cannot be read the parameters that it was to be one of.
         forgets = name == "disksize" and isinstance(refusal, InvalidValue)
         forgets = forgets and has_params and "not a" not in str(refusal)
-        if not forgets and not (name == "algorithm_params" and steps):
+        # What a writeback has done it has done.
+        partly = isinstance(refusal, (BackingDeviceFull, WritebackLimitReached))
+        if not forgets and not partly and not (name == "algorithm_params" and steps):
             assert shown(device) == before
     verify(device)
 
@@ -120,7 +134,9 @@ def store(device: Device, name: str, text: str) -> None:
 def begin(device: Device, *, initialised: bool) -> None:
     device._read_file = read_file
     device.tick(1000)
+    backings_of(device).make(2)
     if initialised:
+        attach(device, 2)
         opened(device, "lz4", "zstd", "deflate", nr_slots=4)
         fill(device, "text", "rand", "same:5")
         run(device.mark_idle(None))
@@ -145,6 +161,12 @@ def test_a_store_is_done_or_refused_with_an_errno(
     [("comp_algorithm", "zstd"), ("algorithm_params", "dict=/d"), ("disksize", "1M")]
 )
 @example([("recomp_algorithm", "algo=zstd"), ("disksize", "4K"), ("recompress", "")])
+@example(
+    [
+        *(("backing_dev", "/backing0"), ("disksize", "16K"), ("writeback", "huge")),
+        ("backing_dev", "/backing0"),
+    ]
+)
 @example([("algorithm_params", "level=99999"), ("disksize", "4K"), ("disksize", "4K")])
 def test_any_stores_after_another_are_done_or_refused(
     stores: list[tuple[str, str]],

@@ -1,15 +1,15 @@
 """What tests of long work do all the time."""
 
+from tests.backing import drive
 from tests.unit.requests import write_page
 from zramfs.core.block_state import read_block_state
 from zramfs.core.claims import Claim
 from zramfs.core.device import Device
 from zramfs.core.postprocess import Recompression
 from zramfs.core.slots import PP_SLOT
-from zramfs.core.steps import finish
 from zramfs.core.store import Store
 
-run = finish
+run = drive
 
 
 def claimed(store: Store, index: int) -> Claim:

@@ -23,8 +23,15 @@ MODES = {
     "mem_used_max": 0o200,
     "idle": 0o200,
     "comp_algorithm": 0o644,
+    "backing_dev": 0o644,
+    "writeback": 0o200,
+    "writeback_limit": 0o644,
+    "writeback_limit_enable": 0o644,
+    "writeback_batch_size": 0o644,
+    "compressed_writeback": 0o644,
     "io_stat": 0o444,
     "mm_stat": 0o444,
+    "bd_stat": 0o444,
     "debug_stat": 0o444,
     "recomp_algorithm": 0o644,
     "recompress": 0o200,
@@ -38,8 +45,14 @@ BARE_TEXTS = {
     "disksize": "0\n",
     "initstate": "0\n",
     "comp_algorithm": "[lz4] lz4hc zstd deflate \n",
+    "backing_dev": "none\n",
+    "writeback_limit": "0\n",
+    "writeback_limit_enable": "0\n",
+    "writeback_batch_size": "32\n",
+    "compressed_writeback": "0\n",
     "io_stat": "       0        0 0        0\n",
     "mm_stat": ZEROS,
+    "bd_stat": "       0        0        0\n",
     "debug_stat": "version: 1\n0        0\n",
     "recomp_algorithm": "",
 }
@@ -319,7 +332,8 @@ def test_long_work_is_exclusive() -> None:
     exclusive = [name for name, row in ATTRIBUTES.items() if row.exclusive]
 
     assert exclusive == [
-        *("reset", "compact", "idle", "recompress", "algorithm_params")
+        *("reset", "compact", "idle", "backing_dev", "writeback", "recompress"),
+        "algorithm_params",
     ]
 
 

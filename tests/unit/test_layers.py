@@ -32,6 +32,7 @@ LAYERS = (
     ("zramfs.core.device",),
     (
         "zramfs.core.algorithms",
+        "zramfs.core.writeback_files",
         "zramfs.core.block_state",
     ),
     ("zramfs.core.attributes",),
@@ -59,7 +60,7 @@ FOREIGN_TO_CORE = {
     *("select", "signal", "socket", "subprocess", "threading", "time", "datetime"),
     *("logging", "random", "sys", "trio", "pyfuse3"),
 }
-OS_IN_CORE = {"fsencode"}
+OS_IN_CORE = {"fsdecode", "fsencode"}
 
 MAX_LINES = 400
 

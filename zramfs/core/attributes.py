@@ -25,13 +25,16 @@ from zramfs.core.algorithms import (
 from zramfs.core.device import Change, Device
 from zramfs.core.lifecycle import State
 from zramfs.core.steps import Steps
-from zramfs.errors import (
-    DeviceBusy,
-    InvalidValue,
-    NotInitialised,
-    OutOfRange,
+from zramfs.core.writeback_files import (
+    parse_backing_dev,
+    parse_batch_size,
+    parse_compressed,
+    parse_limit,
+    parse_limit_enable,
+    parse_writeback,
 )
-from zramfs.units import kstrtoull, memparse, page_align
+from zramfs.errors import DeviceBusy, InvalidValue, NotInitialised
+from zramfs.units import kstrtoull, memparse, number, page_align
 
 Lines = Callable[[Device, int, int], tuple[bytes, int]]
 """Shows a part: from a slot on, and so many bytes; returns it, and where to go on."""
@@ -108,11 +111,7 @@ def _mem_limit(text: str) -> Change:
 
 
 def _mem_used_max(text: str) -> Change:
-    try:
-        value = kstrtoull(text)
-    except OutOfRange as error:
-        raise InvalidValue(str(error)) from error
-    if value:
+    if number(text):
         raise InvalidValue(f"mem_used_max takes 0 only: {text!r}")
     return Device.reset_mem_used_max
 
@@ -120,10 +119,7 @@ def _mem_used_max(text: str) -> Change:
 def _idle(text: str) -> Change:
     if text.removesuffix("\n") == "all":
         return lambda device: device.mark_idle(None)
-    try:
-        age_s = kstrtoull(text, maximum=_U32_MAX, base=0)
-    except OutOfRange as error:
-        raise InvalidValue(str(error)) from error
+    age_s = number(text, maximum=_U32_MAX, base=0)
     return lambda device: device.mark_idle(age_s)
 
 
@@ -189,6 +185,52 @@ _TABLE: Final = (
         doc="algorithms that there are, the one in use in brackets",
     ),
     Attribute(
+        name="backing_dev",
+        show=lambda device: device.backing.show(),
+        parse=parse_backing_dev,
+        when=When.BARE,
+        exclusive=True,
+        option="PATH",
+        doc="block device or file that pages can be written back to; 'none' without",
+    ),
+    Attribute(
+        name="writeback",
+        parse=parse_writeback,
+        when=When.READY,
+        exclusive=True,
+        doc="write pages to backing_dev: [type=]idle|huge|huge_idle|incompressible, or "
+        "any page_index=N and page_indexes=FIRST-LAST",
+    ),
+    Attribute(
+        name="writeback_limit",
+        show=lambda device: f"{device.backing.limit}\n",
+        parse=parse_limit,
+        option="PAGES",
+        doc="how many pages may yet be written back, if writeback_limit_enable is set",
+    ),
+    Attribute(
+        name="writeback_limit_enable",
+        show=lambda device: f"{int(device.backing.is_limited)}\n",
+        parse=parse_limit_enable,
+        option="0|1",
+        doc="whether writeback_limit counts",
+    ),
+    Attribute(
+        name="writeback_batch_size",
+        show=lambda device: f"{device.backing.batch_size}\n",
+        parse=parse_batch_size,
+        option="N",
+        doc="how many writes of a writeback may be in flight",
+    ),
+    Attribute(
+        name="compressed_writeback",
+        show=lambda device: f"{int(device.backing.compressed)}\n",
+        parse=parse_compressed,
+        when=When.BARE,
+        option="0|1",
+        doc="whether pages are written back compressed, as they are stored",
+    ),
+    Attribute(
         name="io_stat",
         show=lambda device: str(device.io_stat()),
         doc="failed_reads failed_writes invalid_io notify_free",
@@ -198,6 +240,11 @@ _TABLE: Final = (
         show=lambda device: str(device.mm_stat()),
         doc="orig_data_size compr_data_size mem_used_total mem_limit mem_used_max "
         "same_pages pages_compacted huge_pages huge_pages_since",
+    ),
+    Attribute(
+        name="bd_stat",
+        show=lambda device: str(device.bd_stat()),
+        doc="bd_count bd_reads bd_writes: pages on backing_dev, read and written",
     ),
     Attribute(
         name="debug_stat",

@@ -16,6 +16,7 @@ from zramfs.core.slots import (
     AC_TIME_BYTES,
     FILL_BYTES,
     IDLE,
+    NO_WB,
     PAYLOAD_SHIFT,
     SAME,
     SIZE_MASK,
@@ -57,7 +58,7 @@ def table_bytes(nr_slots: int) -> int:
 
 def _mark_idle(words: Words, times: Times, before_s: int | None) -> None:
     idle = words != 0
-    idle &= words & np.uint64(SAME | WB) == 0
+    idle &= words & np.uint64(SAME | WB | NO_WB) == 0
     if before_s is not None:
         words &= ~np.uint64(IDLE)  # of what was passed over, nothing has it
         idle &= times < before_s
@@ -159,7 +160,8 @@ class SlotTable:
         """Mark stored pages idle, in bounded steps: all, or by their last access.
 
         With *before_s*, those accessed before it are marked and the others lose
-        their mark. Same-filled and written-back pages are passed over.
+        their mark. Same-filled and written-back pages are passed over, and those
+        that never are to be.
         """
         for start, words in self.scan(0, self.nr_slots):
             times = np.frombuffer(self.ac_time[start : start + words.size], np.uint32)

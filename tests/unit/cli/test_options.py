@@ -14,6 +14,11 @@ VALUES = {
     "mem-limit": "1M",
     "comp-algorithm": "zstd",
     "rw-page": "no_wb",
+    "backing-dev": "/dev/sdz9",
+    "writeback-limit": "100",
+    "writeback-limit-enable": "1",
+    "writeback-batch-size": "8",
+    "compressed-writeback": "1",
 }
 """A good value for each setting."""
 
