@@ -11,22 +11,21 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from benchmarks.commands import run
+from benchmarks.commands import ZRAMFS, run
 from benchmarks.results import Results
 from benchmarks.rows import SWAP_FILL, SWAP_RSS, SWAP_TOUCH, SWAP_VERIFY, SWAP_WRONG
-from benchmarks.sides import why_no_zram, zramfs
+from benchmarks.sides import why_no_zram
 from tests.integration import teardown
 from tests.integration.capabilities import missing
 from tests.integration.cgroups import memory_cgroup
 from tests.integration.hog import Course
 from tests.integration.kernel_zram import kernel_zram
-from tests.integration.loops import attached
 from tests.integration.swapping import turn
 
 Unstick = Callable[[], None]
@@ -104,19 +103,32 @@ def _do_nothing() -> None:
 
 def _measure_zramfs(side: str, hog: Hog, place: Path, results: Results) -> None:
     abort = partial(teardown.abort_below, place)
-    with zramfs(place, hog.disksize, data_path="lane") as swapfile:
-        (swapfile.parent / "zramfs" / "rw_page").write_text(side)
-        pid = int((swapfile.parent / "zramfs" / "worker_pid").read_text())
-        with (
-            attached(swapfile) as loop,
-            _swapped_on(loop, "--discard", unstick=abort),
-        ):
-            before = _rss(pid)
-            course = _run_hog(hog, abort)
-            results.add(SWAP_RSS.name, side, _kept(lambda: _rss(pid) - before))
-            if teardown.swaps().get(loop):
-                results.notes.append("something else was swapping during the swap row")
-        _add(results, side, course)
+    with _zramfs_swapped_on(place, hog.disksize, "--rw-page", side) as mountpoint:
+        pid = int((mountpoint / "zramfs" / "worker_pid").read_text())
+        before = _rss(pid)
+        course = _run_hog(hog, abort)
+        results.add(SWAP_RSS.name, side, _kept(lambda: _rss(pid) - before))
+        (loop,) = teardown.loops_below(mountpoint)
+        if teardown.swaps().get(loop):
+            results.notes.append("something else was swapping during the swap row")
+        run(*ZRAMFS, "swapoff", mountpoint, unstick=abort)
+    _add(results, side, course)
+
+
+@contextmanager
+def _zramfs_swapped_on(place: Path, size: int, *options: str) -> Iterator[Path]:
+    """Let ``zramfs swapon`` swap on a directory in *place*; yield its mountpoint."""
+    mountpoint = place / "mnt"
+    mountpoint.mkdir(parents=True)
+    with turn(), ExitStack() as stack:
+        stack.callback(teardown.take_down, place)
+        run(
+            *(*ZRAMFS, "swapon", mountpoint, "--disksize", str(size)),
+            *("--priority", _PRIORITY, *options),
+            *("--log-file", place / "log"),
+            extra={teardown.MARK: str(place)},
+        )
+        yield mountpoint
 
 
 def _add(results: Results, side: str, course: Course) -> None:

@@ -72,10 +72,11 @@ def test_swapon_swaps_on_a_direct_loop_device_of_whole_pages(swap: Swap) -> None
     block = Path("/sys/block", swap.device.name)
     direct = (block / "loop/dio").read_text()
     sector = (block / "queue/logical_block_size").read_text()
+    affinity = (block / "queue/rq_affinity").read_text()
     zramfs("swapoff", swap.mount.path)
 
     assert used[swap.device] == 0
-    assert (direct, sector) == ("1\n", "4096\n")
+    assert (direct, sector, affinity) == ("1\n", "4096\n", "2\n")
 
 
 def test_swapoff_that_fails_leaves_all_as_it_was(swap: Swap, place: Path) -> None:

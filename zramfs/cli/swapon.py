@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
         undo.callback(umount.end, mountpoint)
         loop = system.attach(swapfile_of(mountpoint))
         undo.callback(system.detach, loop)
+        system.complete_where_asked(loop)
         if not args.force:
             doctor.require_safe(mountpoint)
         system.command("mkswap", loop)

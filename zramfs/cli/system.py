@@ -3,9 +3,11 @@
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from zramfs.errors import MountRefused
+from zramfs.mount.loops import SYS_BLOCK
 
 
 def command(*words: str | Path) -> str:
@@ -40,6 +42,17 @@ def attach(swapfile: Path) -> Path:
     """
     options = ("--find", "--show", "--direct-io=on", "--sector-size", "4096")
     return Path(command("losetup", *options, swapfile).strip())
+
+
+def complete_where_asked(loop: Path, sys_block: Path = SYS_BLOCK) -> None:
+    """Have requests of *loop* completed on the processor that made them, if possible.
+
+    Else the daemon's processor completes them in ksoftirqd, which must first get its
+    turn there: single pages then take a tenth longer (``blk-mq.c``,
+    blk_mq_complete_request_remote, Linux 6.18).
+    """
+    with suppress(OSError):
+        (sys_block / loop.name / "queue/rq_affinity").write_text("2")
 
 
 def detach(loop: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli.mounts import Commands, Notes
-from zramfs.cli import daemon, doctor, umount
+from zramfs.cli import daemon, doctor, system, umount
 from zramfs.cli.main import main
 from zramfs.errors import MountRefused
 
@@ -25,6 +25,7 @@ def _world(notes: Notes, commands: Commands) -> None:
     """A system where everything works."""
     notes.replace(daemon, "start", 0)
     notes.replace(umount, "end")
+    notes.replace(system, "complete_where_asked")
     notes.replace(doctor, "require_safe")
     commands.install("losetup", "[ $1 = --detach ] || echo /dev/loop7")
 
@@ -42,7 +43,10 @@ def test_a_mount_is_swapped_on(
         "mkswap /dev/loop7",
         "swapon --discard /dev/loop7",
     ]
-    assert notes.calls[1:] == [f"require_safe {MOUNTPOINT}"]
+    assert notes.calls[1:] == [
+        "complete_where_asked /dev/loop7",
+        f"require_safe {MOUNTPOINT}",
+    ]
     assert capsys.readouterr().out == "swapping on /dev/loop7, served from /mnt/z\n"
 
 

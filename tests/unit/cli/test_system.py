@@ -62,6 +62,24 @@ def test_a_loop_device_is_attached_past_the_page_cache(commands: Commands) -> No
     ]
 
 
+def test_requests_are_completed_by_the_processor_that_made_them(
+    tmp_path: Path,
+) -> None:
+    affinity = tmp_path / "loop7" / "queue" / "rq_affinity"
+    affinity.parent.mkdir(parents=True)
+    affinity.write_text("1\n")
+
+    system.complete_where_asked(Path("/dev/loop7"), tmp_path)
+
+    assert affinity.read_text() == "2"
+
+
+def test_a_loop_device_without_a_queue_is_left_as_it_is(tmp_path: Path) -> None:
+    system.complete_where_asked(Path("/dev/loop7"), tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_loop_device_is_detached(commands: Commands) -> None:
     system.detach(Path("/dev/loop7"))
 
