@@ -214,7 +214,7 @@ class Model:
         for _ in self.device.mark_idle(None):
             pass
         for index, page in self.pages.items():
-            if not is_same(page):
+            if not is_same(page) and not self.marks[index] & slots.NO_WB:
                 self.marks[index] |= slots.IDLE
 
     def unchoose(self) -> None:
