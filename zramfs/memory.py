@@ -77,6 +77,18 @@ class MappedArena:
             yield start - HEADER_BYTES, end - HEADER_BYTES
             start = end
 
+    def is_written(self, start: int, stop: int) -> bool:
+        """Whether anything in [start, stop) is backed by memory."""
+        if start >= stop:
+            return False
+        try:
+            data = os.lseek(self._fd, HEADER_BYTES + start, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # a hole up to the end
+                return False
+            raise
+        return data < HEADER_BYTES + stop
+
     def close(self) -> None:
         """Unmap; every view of the arena must be released by then."""
         self._view.release()

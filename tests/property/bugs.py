@@ -345,3 +345,34 @@ class CallsEveryFailureTheLast(Claims):
         super().release(
             claim, flags or slots.INCOMPRESSIBLE * (not keep_idle), keep_idle=keep_idle
         )
+
+
+class RecoversNoMarks(WatchedPool):
+    """What recovery finds used, it gives out again."""
+
+    def adopt(self, used: list[bytearray]) -> None:
+        super().adopt([bytearray(len(marks)) for marks in used])
+
+
+class RecoversNoHoles(WatchedPool):
+    """The holes that the dead process left are lost."""
+
+    def adopt(self, used: list[bytearray]) -> None:
+        super().adopt(used)
+        for free in self._free:
+            del free[:]
+
+
+class RecoversTheTailOnly(WatchedPool):
+    """What lies before the last object is taken for used."""
+
+    def adopt(self, used: list[bytearray]) -> None:
+        super().adopt([bytearray(b"\1") * len(marks) for marks in used])
+
+
+class RecoversWithoutCounting(Store):
+    """compr_data_size begins at 0."""
+
+    def recover(self) -> None:
+        super().recover()
+        self.compr_data_size = 0

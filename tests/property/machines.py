@@ -86,6 +86,7 @@ class FewSlots(Machine):
     @rule(
         control=st.sampled_from(
             [
+                Model.kill,
                 Model.leave_pass,
                 Model.compact,
                 Model.mark_idle,
@@ -172,7 +173,7 @@ class Recompressing(Machine):
         control=st.sampled_from(
             [
                 *(Model.mark_idle, Model.mark_idle, Model.mark_idle),
-                *(Model.leave_pass, Model.compact),
+                *(Model.leave_pass, Model.compact, Model.kill),
                 lambda model: model.reset(*ALGORITHMS_BY_PRIORITY),
             ]
         )
@@ -267,6 +268,14 @@ class Classes(Machine):
     @rule()
     def step_compaction(self) -> None:
         self.model.step_compaction()
+
+
+class Killed(Classes):
+    """Classes, and processes that die in the middle of it."""
+
+    @rule()
+    def kill(self) -> None:
+        self.model.kill()
 
 
 class ManySlots(Machine):

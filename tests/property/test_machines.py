@@ -7,6 +7,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.property.machines import (
     Claims,
     Classes,
+    Killed,
     Machine,
     ManySlots,
     OneSlot,
@@ -17,7 +18,7 @@ from tests.property.machines import (
 from tests.property.model import WatchedPool
 
 
-@pytest.mark.parametrize("machine", [OneSlot, TwoSlots, Classes])
+@pytest.mark.parametrize("machine", [OneSlot, TwoSlots, Classes, Killed])
 def test_a_slot_keeps_its_page_whatever_happens(
     machine: type[Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:

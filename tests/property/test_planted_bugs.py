@@ -8,6 +8,7 @@ from tests.property import bugs
 from tests.property.machines import (
     Claims,
     Classes,
+    Killed,
     Machine,
     OneSlot,
     RecompressingOne,
@@ -59,6 +60,12 @@ RECOMPRESSING = [
     bugs.ChoosesForEver,
     bugs.CallsEveryFailureTheLast,
 ]
+KILLED = [
+    bugs.RecoversNoMarks,
+    bugs.RecoversNoHoles,
+    bugs.RecoversTheTailOnly,
+    bugs.RecoversWithoutCounting,
+]
 CLAIMS = [
     bugs.HoldsWhateverHappened,
     bugs.KeepsAClaimAsAFlag,
@@ -71,6 +78,7 @@ BUGS = [
     *((bug, TwoSlots) for bug in TWO_SLOTS),
     *((bug, Classes) for bug in CLASSES),
     *((bug, RecompressingOne) for bug in RECOMPRESSING),
+    *((bug, Killed) for bug in KILLED),
     *((bug, Claims) for bug in CLAIMS),
 ]
 

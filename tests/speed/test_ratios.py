@@ -3,6 +3,7 @@
 Medians of interleaved runs: what else the machine does meanwhile slows both down.
 """
 
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -15,10 +16,12 @@ import zstandard
 
 from tests.conftest import Report
 from tests.integration.corpus import system_files
+from tests.speed.full_table import fill_table
 from tests.unit.passes import opened, request, run
 from tests.verify import opened_device
 from zramfs.core import slots
 from zramfs.core.device import Device
+from zramfs.memory import MemFile
 from zramfs.mount.bio import run_steps
 from zramfs.units import PAGE_SIZE
 
@@ -66,6 +69,28 @@ def test_idle_costs_no_more_than_ten_passes_over_the_table(report: Report) -> No
 
     assert marked <= 10 * plain
     assert aged <= 10 * plain
+
+
+def test_recovery_costs_no_more_than_twenty_passes_over_the_table(
+    report: Report,
+) -> None:
+    memory = MemFile()
+    device = Device(memory)
+    fill_table(device, NR_SLOTS)
+    words = np.frombuffer(device.store.table.words, np.uint64)
+
+    recovery, plain = medians(
+        11, lambda: Device(MemFile(memory.fd)), lambda: np.count_nonzero(words)
+    )
+    stored = Device(MemFile(memory.fd)).store.pages_stored
+    os.close(memory.fd)
+
+    report(
+        f"recovery of 4M slots: {recovery * 1e3:.1f} ms, {recovery / plain:.1f} of a "
+        f"NumPy pass over the table ({plain * 1e3:.1f} ms)"
+    )
+    assert stored == NR_SLOTS
+    assert recovery <= 20 * plain
 
 
 def fill(device: Device, pages: list[bytes]) -> None:

@@ -1,5 +1,6 @@
 """zramfs.core.blocks: the lowest free blocks, pins, and seals."""
 
+import numpy as np
 import pytest
 
 from zramfs.core.blocks import Blocks
@@ -99,7 +100,7 @@ def test_a_block_has_the_seal_that_was_set_last(blocks: Blocks) -> None:
 
 
 def test_blocks_are_restored_from_what_slots_point_to(blocks: Blocks) -> None:
-    blocks.restore([5, 0, 2])
+    blocks.restore([np.array([5]), np.array([0, 2])])
 
     assert blocks.nr_used == 3
     assert [blocks.alloc(9), blocks.alloc(9), blocks.alloc(9)] == [
@@ -110,12 +111,12 @@ def test_blocks_are_restored_from_what_slots_point_to(blocks: Blocks) -> None:
 
 
 def test_two_slots_that_point_to_one_block_are_found_out(blocks: Blocks) -> None:
-    with pytest.raises(AssertionError, match="block 3 is used twice"):
-        blocks.restore([3, 1, 3])
+    with pytest.raises(AssertionError, match="a block is used twice"):
+        blocks.restore([np.array([3, 1, 3])])
 
 
 def test_blocks_are_restored_first_of_all(blocks: Blocks) -> None:
     blocks.alloc(1)
 
     with pytest.raises(AssertionError, match="first of all"):
-        blocks.restore([1])
+        blocks.restore([np.array([1])])

@@ -25,7 +25,7 @@ LAYERS = (
     ("zramfs.core.pool",),
     ("zramfs.core.table", "zramfs.core.zsmalloc", "zramfs.core.spilled"),
     ("zramfs.core.blocks", "zramfs.core.claims", "zramfs.core.layout"),
-    ("zramfs.core.compaction", "zramfs.core.backing"),
+    ("zramfs.core.compaction", "zramfs.core.backing", "zramfs.core.recovery"),
     ("zramfs.core.store",),
     ("zramfs.core.postprocess", "zramfs.core.ranges", "zramfs.core.config"),
     ("zramfs.core.writeback",),

@@ -7,6 +7,7 @@ import pytest
 
 from tests.backed import backed_pages
 from zramfs.core.codecs import HUGE_CLASS_SIZE
+from zramfs.core.header import Header
 from zramfs.core.pool import HUGE_CLASS, Pool, class_of, pool_bytes
 from zramfs.memory import MappedArena, MemFile
 from zramfs.units import PAGE_SIZE
@@ -31,7 +32,7 @@ def arena(memory: MemFile) -> Iterator[MappedArena]:
 
 @pytest.fixture
 def pool(arena: MappedArena) -> Iterator[Pool]:
-    pool = Pool(arena, BASE, NR_SLOTS)
+    pool = Pool(arena, BASE, NR_SLOTS, Header())
     yield pool
     pool.close()
 

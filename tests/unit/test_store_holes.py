@@ -12,7 +12,6 @@ from zramfs.core.codecs import open_codec
 from zramfs.core.device import Device
 from zramfs.core.header import HEADER_BYTES
 from zramfs.core.layout import Layout
-from zramfs.core.stats import Counters
 from zramfs.core.store import Store
 from zramfs.memory import MappedArena, MemFile
 from zramfs.units import PAGE_SIZE, PageIndex
@@ -106,7 +105,7 @@ def test_what_is_near_is_found_without_looking_far() -> None:
     length = layout.nr_bytes
     os.ftruncate(memory.fd, HEADER_BYTES + length)
     arena = CountingArena(memory.fd, length)
-    store = Store(arena, layout, [open_codec("lz4")], Counters())
+    store = Store(arena, layout, [open_codec("lz4")], memory.header)
     write(store, "same:7", *range(0, 100, 2), 70_000)
 
     found = [

@@ -8,8 +8,11 @@ All of this but the seals is derived from the slot table. The seals say what a b
 must read as; what is in them is the business of whoever reads and writes blocks.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
+import numpy as np
+
+from zramfs.core.table import Indexes
 from zramfs.errors import BackingDeviceFull
 from zramfs.units import BlockIndex
 
@@ -49,17 +52,17 @@ class Blocks:
         """Let go of the memory, so that it can be unmapped."""
         self._seals.release()
 
-    def restore(self, blocks: Iterable[int]) -> None:
+    def restore(self, blocks: Sequence[Indexes]) -> None:
         """Take *blocks*, those that slots point to, as used; of new blocks only."""
         # invariant: nothing was handed out before.
         assert not self._used, "blocks are restored first of all"
-        for block in blocks:
-            if block >= len(self._used):
-                self._used.extend(bytes(block + 1 - len(self._used)))
-            # invariant: no two slots point to one block.
-            assert not self._used[block], f"block {block} is used twice"
-            self._used[block] = 1
-            self.nr_used += 1
+        owned = np.concatenate([np.empty(0, np.int64), *blocks])
+        used = np.zeros(owned.max(initial=-1) + 1, np.uint8)
+        used[owned] = 1
+        self._used = bytearray(used)
+        self.nr_used = owned.size
+        # invariant: no two slots point to one block.
+        assert self._used.count(1) == owned.size, "a block is used twice"
 
     def alloc(self, most: int) -> range:
         """Return the lowest free block, and adjacent ones, up to *most*, as used.

@@ -10,7 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
-from zramfs.core.codecs import ALGORITHMS, DEFAULT_ALGORITHM, DEFAULTS, Params
+from zramfs.core.codecs import (
+    ALGORITHMS,
+    DEFAULT_ALGORITHM,
+    DEFAULTS,
+    Codec,
+    Params,
+    open_codec,
+)
 from zramfs.errors import InvalidValue
 
 MAX_ALGORITHMS: Final = 4
@@ -49,6 +56,13 @@ class DeviceConfig:
             if self.algorithms[priority] == name:
                 return priority
         raise InvalidValue(f"{name} is not configured")
+
+    def open_codecs(self) -> list[Codec | None]:
+        """Make the algorithms ready; InvalidValue if one refuses its parameters."""
+        return [
+            open_codec(name, params) if name else None
+            for name, params in zip(self.algorithms, self.params, strict=True)
+        ]
 
     def to_json(self) -> bytes:
         """Return what `from_json` takes."""

@@ -8,27 +8,15 @@ import posixpath
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from zramfs.core import ranges
 from zramfs.core.backing import BackingDev, OpenBacking
-from zramfs.core.codecs import Codec, Params, open_codec
+from zramfs.core.codecs import Params
 from zramfs.core.config import DeviceConfig
 from zramfs.core.header import Header
 from zramfs.core.layout import Layout, Memory
 from zramfs.core.lifecycle import Event, State, advance
 from zramfs.core.postprocess import Recompression, recompress
-from zramfs.core.ranges import (
-    IN_PAGE,
-    NOTHING,
-    Fetched,
-    Plan,
-    check_edges,
-    discard_range,
-    plan_edges,
-    plan_read,
-    read_range,
-    seek_data,
-    seek_hole,
-    write_range,
-)
+from zramfs.core.ranges import IN_PAGE, NOTHING, Fetched, Plan
 from zramfs.core.stats import BdStat, BlockStat, Counters, IoStat, MmStat
 from zramfs.core.steps import Steps
 from zramfs.core.store import Store
@@ -51,7 +39,12 @@ _STATES: Final = tuple(State)
 
 
 class Device:
-    """One zram device."""
+    """One zram device: that in *memory*, or a new one in new memory.
+
+    What a process left that died at any moment is taken over: a device that was
+    initialised has all its pages, whatever was half done is undone, but a reset is
+    completed. InvalidValue if an algorithm is not what it was; all is unchanged then.
+    """
 
     __slots__ = (
         "_header",
@@ -88,6 +81,21 @@ class Device:
         self.idle_openers = 0  # those that keep no reset off: idle loop devices
         self.cwd = ""
         """Directory of whoever stores next; "" is that of this process."""
+        self._recover()
+
+    def _recover(self) -> None:
+        """Come to a state that a device can be in between two calls."""
+        if self.state is State.READY:
+            layout = Layout.load(self._header)
+            codecs = self.config.open_codecs()
+            arena = self._memory.map(layout.nr_bytes)
+            store = Store(arena, layout, codecs, self.header)
+            store.recover()
+            self._use(store)
+        elif self.state is State.RESETTING:
+            self._forget()
+        else:
+            self._memory.unmap()
 
     @property
     def state(self) -> State:
@@ -138,25 +146,21 @@ class Device:
         )
         arena = self._memory.map(layout.nr_bytes)
         try:
-            codecs = self._open_codecs()
+            codecs = self.config.open_codecs()
         except InvalidValue:
             self._memory.unmap()
             self._configure(DeviceConfig())
             raise
-        self._store = Store(arena, layout, codecs, self.counters)
-        self._store.limit_pages = self.mem_limit >> PAGE_SHIFT
-        self._store.compressed_writeback = self.backing.compressed
-        self._store.now_s = self._now_s
-        self.disksize = layout.nr_slots << PAGE_SHIFT
+        self._use(Store(arena, layout, codecs, self.header))
         layout.store(self._header)
         self._advance(Event.SET_DISKSIZE)
 
-    def _open_codecs(self) -> list[Codec | None]:
-        config = self.config
-        return [
-            open_codec(name, params) if name else None
-            for name, params in zip(config.algorithms, config.params, strict=True)
-        ]
+    def _use(self, store: Store) -> None:
+        store.limit_pages = self.mem_limit >> PAGE_SHIFT
+        store.compressed_writeback = self.backing.compressed
+        store.now_s = self._now_s
+        self._store = store
+        self.disksize = store.nr_slots << PAGE_SHIFT
 
     def _configure(self, config: DeviceConfig) -> None:
         """Take *config*, and save it first: it may be too long for that."""
@@ -219,10 +223,15 @@ class Device:
         if self._store:
             self._store.close()
             self._store = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """End a reset: nothing is left but who has the memory."""
         self._memory.unmap()
         self.backing.choose(None)
         self.disksize = 0
         self._configure(DeviceConfig())
+        self.header.clear_pool()
         self._header.mem_limit = 0
         self.counters.clear()
         self._advance(Event.RESET_DONE)
@@ -284,7 +293,7 @@ class Device:
         try:
             if length == PAGE_SIZE and not offset & IN_PAGE:
                 return self.store.read(PageIndex(offset >> PAGE_SHIFT), mark)
-            return read_range(self.store, offset, length, mark)
+            return ranges.read_range(self.store, offset, length, mark)
         except NotResident:
             counters.reads -= 1
             counters.read_sectors -= length >> SECTOR_SHIFT
@@ -303,7 +312,7 @@ class Device:
         counters.reads += length > 0
         counters.read_sectors += length >> SECTOR_SHIFT
         try:
-            return plan_read(self.store, offset, length)
+            return ranges.plan_read(self.store, offset, length)
         except ZramError as error:
             counters.failed_reads += 1
             raise ReadFailed(str(error)) from error
@@ -311,7 +320,7 @@ class Device:
     def plan_edges(self, offset: int, length: int) -> Plan:
         """Plan to wait for what a write or a discard must read; counts no request."""
         length = max(0, min(length, self.disksize - offset))
-        return plan_edges(self.store, offset, length)
+        return ranges.plan_edges(self.store, offset, length)
 
     def write(self, offset: int, data: memoryview, fetched: Fetched = NOTHING) -> int:
         """Store *data* at *offset* and return how many bytes: fewer at the end.
@@ -331,7 +340,7 @@ class Device:
             if length == PAGE_SIZE and not offset & IN_PAGE:
                 self.store.write(PageIndex(offset >> PAGE_SHIFT), data[:PAGE_SIZE])
             else:
-                write_range(self.store, offset, data[:length], fetched)
+                ranges.write_range(self.store, offset, data[:length], fetched)
         except NotResident:
             counters.writes -= 1
             counters.write_sectors -= length >> SECTOR_SHIFT
@@ -348,20 +357,20 @@ class Device:
         at once, if one at an end is written back, and not *fetched* as it is now.
         """
         end = min(offset + length, self.disksize)
-        check_edges(self.store, offset, end - offset, fetched)
-        return discard_range(self.store, offset, end, fetched)
+        ranges.check_edges(self.store, offset, end - offset, fetched)
+        return ranges.discard_range(self.store, offset, end, fetched)
 
     def seek_data(self, offset: int) -> int:
         """Return where data is from *offset* on; NoData if there is none."""
         if not 0 <= offset < self.disksize:
             raise NoData(f"no data from {offset} on")
-        return seek_data(self.store, offset)
+        return ranges.seek_data(self.store, offset)
 
     def seek_hole(self, offset: int) -> int:
         """Return where zeros are from *offset* on; NoData at the end."""
         if not 0 <= offset < self.disksize:
             raise NoData(f"the device ends before {offset}")
-        return seek_hole(self.store, offset)
+        return ranges.seek_hole(self.store, offset)
 
     def nr_flagged(self, flag: int) -> int:
         """Return how many slots have *flag*."""
@@ -369,18 +378,7 @@ class Device:
 
     def mm_stat(self) -> MmStat:
         """Return the use of memory."""
-        store = self._store
-        return MmStat(
-            orig_data_size=store.pages_stored << PAGE_SHIFT if store else 0,
-            compr_data_size=store.compr_data_size if store else 0,
-            mem_used_total=store.pool_pages << PAGE_SHIFT if store else 0,
-            mem_limit=self.mem_limit,
-            mem_used_max=store.pool_pages_max << PAGE_SHIFT if store else 0,
-            same_pages=store.same_pages if store else 0,
-            pages_compacted=self.counters.pages_compacted,
-            huge_pages=store.huge_pages if store else 0,
-            huge_pages_since=self.counters.huge_pages_since,
-        )
+        return MmStat.of(self.counters, self.mem_limit, self._store)
 
     def io_stat(self) -> IoStat:
         """Return failed requests and discarded pages."""

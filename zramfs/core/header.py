@@ -6,6 +6,7 @@ device has no disksize:
     0        words      `HeaderWords`: what this is, the life, limits, openers
     1 KiB    counters   `zramfs.core.stats.Counters`
     2 KiB    paths      the counters of the data paths
+    2.5 KiB  pool       `zramfs.core.pool.PoolWords`
     3 KiB    keys       of the spill, and what else must never be on a disk
     4 KiB    init       the connection's INIT request, for whoever takes it over
     8 KiB    openers    words for whoever counts them over a restart
@@ -32,6 +33,7 @@ FORMAT_VERSION: Final = 1
 
 _COUNTERS: Final = 1 << 10
 _PATHS: Final = 2 << 10
+_POOL: Final = 5 << 9
 _KEYS: Final = 3 << 10
 _INIT: Final = 4 << 10
 _OPENERS: Final = 8 << 10
@@ -87,8 +89,6 @@ class HeaderWords(Words):
     """How many open files the swapfile has."""
     mem_limit: int
     """Most bytes that the pool may hold; 0 is no limit."""
-    pool_pages_max: int
-    """The most pages that the pool ever held; its owner may set it back."""
     rw_page: int
     """The mode of the data paths, by its place and from 1 on; 0 before it is set."""
     writeback_limit: int
@@ -108,7 +108,16 @@ class Header:
     format that this one does not know.
     """
 
-    __slots__ = ("_configs", "counters", "init", "keys", "openers", "paths", "words")
+    __slots__ = (
+        "_configs",
+        "counters",
+        "init",
+        "keys",
+        "openers",
+        "paths",
+        "pool",
+        "words",
+    )
 
     def __init__(self, view: memoryview | None = None) -> None:
         if view is None:
@@ -116,8 +125,10 @@ class Header:
         self.words = HeaderWords.from_buffer(view)
         self.counters = view[_COUNTERS:_PATHS]
         """Where the device counts."""
-        self.paths = view[_PATHS:_KEYS]
+        self.paths = view[_PATHS:_POOL]
         """Where the data paths count."""
+        self.pool = view[_POOL:_KEYS]
+        """What the pool cannot derive from the slots."""
         self.keys = view[_KEYS:_INIT]
         """The keys of the spill."""
         self.init = view[_INIT:_OPENERS]
@@ -140,6 +151,10 @@ class Header:
                 f"the memory is of format {first.version}, and this is a program for "
                 f"format {FORMAT_VERSION}"
             )
+
+    def clear_pool(self) -> None:
+        """Forget what a pool had here."""
+        self.pool[:] = bytes(len(self.pool))
 
     @property
     def config(self) -> bytes:

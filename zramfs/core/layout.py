@@ -6,7 +6,7 @@ Each begins at a page. There are seals only with a backing device.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from zramfs.core.header import Header, HeaderWords
 from zramfs.core.pool import Arena, pool_bytes
@@ -39,6 +39,15 @@ class Layout:
     def nr_bytes(self) -> int:
         """The virtual size of it all."""
         return self.pool + pool_bytes(self.nr_slots)
+
+    @classmethod
+    def load(cls, words: HeaderWords) -> Self:
+        """Return the layout that `store` kept."""
+        return cls(
+            nr_slots=words.nr_slots,
+            nr_blocks=words.nr_blocks,
+            seal_bytes=words.seal_bytes,
+        )
 
     def store(self, words: HeaderWords) -> None:
         """Keep the numbers where they outlive this process."""

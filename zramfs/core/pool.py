@@ -27,6 +27,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from zramfs.core.codecs import HUGE_CLASS_SIZE, Stored
+from zramfs.core.header import Header, Words, words
 from zramfs.units import PAGE_SHIFT, PAGE_SIZE, page_align
 
 CLASS_SHIFT: Final = 4
@@ -47,6 +48,9 @@ _MANY_DROPPED: Final = 1024
 Skipping them one by one in alloc() would take 0.1 us each, within one request.
 """
 
+_ROOM: Final = 1 << 18
+"""Bytes of a class that `rooms` takes for written without a look."""
+
 Live = np.ndarray[tuple[int], np.dtype[np.int64]]
 """Objects by class."""
 
@@ -66,6 +70,21 @@ class Arena(Protocol):
 
         Looking at the others would make the system back them.
         """
+
+    def is_written(self, start: int, stop: int) -> bool:
+        """Whether anything in [start, stop) is backed by memory."""
+
+
+@words
+class PoolWords(Words):
+    """What a pool has in the header."""
+
+    nr_pages_max: int
+    """The most pages ever held; the owner may set it back."""
+    huge_taken: int
+    """The object of HUGE_CLASS that was allocated last."""
+    huge_going: int
+    """The object of HUGE_CLASS that was about to be freed last."""
 
 
 def class_of(size: int) -> int:
@@ -94,12 +113,13 @@ class Pool:
         "_nr_places",
         "_used",
         "_view",
+        "_words",
         "nr_pages",
-        "nr_pages_max",
     )
 
-    def __init__(self, arena: Arena, base: int, nr_slots: int) -> None:
+    def __init__(self, arena: Arena, base: int, nr_slots: int, header: Header) -> None:
         self._arena = arena
+        self._words = PoolWords.from_buffer(header.pool)
         self._view = arena.view
         # What a segment has room for, and where each begins.
         self._nr_places = nr_slots + 1
@@ -115,8 +135,6 @@ class Pool:
         self._held = [0] * (HUGE_CLASS + 1)
         self.nr_pages = 0
         """Pages held now, over all classes."""
-        self.nr_pages_max = 0
-        """The most pages ever held; the owner may set it back."""
         for klass in _CLASSES:
             self._bases[klass] = base
             base += _segment_bytes(klass, nr_slots)
@@ -124,6 +142,15 @@ class Pool:
     def close(self) -> None:
         """Let go of the memory, so that it can be unmapped."""
         self._view.release()
+
+    @property
+    def nr_pages_max(self) -> int:
+        """The most pages ever held; the owner may set it back."""
+        return self._words.nr_pages_max
+
+    @nr_pages_max.setter
+    def nr_pages_max(self, nr_pages: int) -> None:
+        self._words.nr_pages_max = nr_pages
 
     def alloc(self, klass: int) -> int:
         """Return the index of an object of *klass* that is used from now on."""
@@ -135,6 +162,7 @@ class Pool:
                 used[index] = 1
                 # Below the tail only HUGE_CLASS has places without memory.
                 if klass == HUGE_CLASS:
+                    self._words.huge_taken = index
                     self._hold(klass, 0)
                 return index
         if len(used) == self._nr_places:
@@ -153,7 +181,7 @@ class Pool:
             nr_pages = (page_align(end) - self._held[klass]) >> PAGE_SHIFT
             self._held[klass] = page_align(end)
         self.nr_pages += nr_pages
-        self.nr_pages_max = max(self.nr_pages_max, self.nr_pages)
+        self._words.nr_pages_max = max(self._words.nr_pages_max, self.nr_pages)
 
     def free(self, klass: int, index: int) -> None:
         """Give up an object: its place is a hole, or the tail ends before it."""
@@ -167,6 +195,51 @@ class Pool:
             self._shrink(klass)
         else:
             self._free[klass].append(index)
+
+    def let_go(self, index: int) -> None:
+        """Say that an object of HUGE_CLASS is to be freed once no slot has it.
+
+        A class ends after its last used object, and recovery gives back what is held
+        beyond that; but a page of HUGE_CLASS before it can be found by nobody, should
+        its slot be emptied and the process end before it is freed. Likewise one
+        that is taken, and not yet a slot's: that is noted in alloc().
+        """
+        self._words.huge_going = index
+
+    def rooms(self) -> Live:
+        """Return how many objects of each class there may be in memory, at most."""
+        rooms = np.zeros(HUGE_CLASS + 1, np.int64)
+        for klass in _CLASSES:
+            start, length = self._bases[klass], _ROOM
+            stop = start + self._nr_places * (klass << CLASS_SHIFT)
+            while self._arena.is_written(start + length, stop):
+                length *= 4
+            rooms[klass] = min(-(-length // (klass << CLASS_SHIFT)), self._nr_places)
+        return rooms
+
+    def adopt(self, used: list[bytearray]) -> None:
+        """Take over a pool of which the objects in *used* are used, by class.
+
+        All other memory is given back.
+        """
+        self._used = used
+        for klass in _CLASSES:
+            self._free[klass] = self._holes(klass)
+            start = self._bases[klass]
+            held = page_align(len(used[klass]) * klass << CLASS_SHIFT)
+            length = page_align(self._nr_places * klass << CLASS_SHIFT)
+            if self._arena.is_written(start + held, start + length):
+                self._arena.punch(start + held, length - held)
+            if klass != HUGE_CLASS:
+                self._held[klass] = held
+                self.nr_pages += held >> PAGE_SHIFT
+        huge = used[HUGE_CLASS]
+        self.nr_pages += huge.count(1)
+        for index in (self._words.huge_taken, self._words.huge_going):
+            if index < len(huge) and not huge[index]:
+                start = self._bases[HUGE_CLASS] + (index << PAGE_SHIFT)
+                self._arena.punch(start, PAGE_SIZE)
+        self.nr_pages_max = max(self.nr_pages_max, self.nr_pages)
 
     def _shrink(self, klass: int) -> None:
         """End the tail of *klass* at its last used object."""

@@ -5,9 +5,10 @@ Linux 7.3): tools unpack exactly so many columns.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 
 from zramfs.core.header import Words, words
+from zramfs.units import PAGE_SHIFT
 
 
 @words
@@ -40,6 +41,23 @@ class Counters(Words):
     """Pages that were written to it, also if their slot had changed by then."""
 
 
+class Held(Protocol):
+    """What a store says of the pages in it."""
+
+    @property
+    def pool_pages(self) -> int:
+        """Pages that the pool holds."""
+
+    @property
+    def pool_pages_max(self) -> int:
+        """The most that it held."""
+
+    pages_stored: int
+    compr_data_size: int
+    same_pages: int
+    huge_pages: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MmStat:
     """Memory use; sizes in bytes, *same_pages* and what follows in pages."""
@@ -53,6 +71,21 @@ class MmStat:
     pages_compacted: int
     huge_pages: int
     huge_pages_since: int
+
+    @classmethod
+    def of(cls, counters: Counters, mem_limit: int, held: Held | None) -> Self:
+        """Return what *counters* say, and a store if there is one."""
+        return cls(
+            orig_data_size=held.pages_stored << PAGE_SHIFT if held else 0,
+            compr_data_size=held.compr_data_size if held else 0,
+            mem_used_total=held.pool_pages << PAGE_SHIFT if held else 0,
+            mem_limit=mem_limit,
+            mem_used_max=held.pool_pages_max << PAGE_SHIFT if held else 0,
+            same_pages=held.same_pages if held else 0,
+            pages_compacted=counters.pages_compacted,
+            huge_pages=held.huge_pages if held else 0,
+            huge_pages_since=counters.huge_pages_since,
+        )
 
     def __str__(self) -> str:
         return (

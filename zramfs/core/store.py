@@ -14,14 +14,10 @@ from zramfs.core.blocks import Blocks
 from zramfs.core.claims import Claim, Claims
 from zramfs.core.codecs import HUGE_CLASS_SIZE, Codec, Page, Stored
 from zramfs.core.compaction import Compaction
+from zramfs.core.header import Header
 from zramfs.core.layout import Layout
-from zramfs.core.pool import (
-    CLASS_MASK,
-    CLASS_SHIFT,
-    Arena,
-    Pool,
-    class_of,
-)
+from zramfs.core.pool import CLASS_MASK, CLASS_SHIFT, Arena, Pool, class_of
+from zramfs.core.recovery import rebuild
 from zramfs.core.slots import (
     ACCESS_CLEARS,
     HUGE,
@@ -87,7 +83,7 @@ class Store:
         arena: Arena,
         layout: Layout,
         codecs: Sequence[Codec | None],
-        counters: Counters,
+        header: Header,
     ) -> None:
         nr_slots = layout.nr_slots
         self.table = SlotTable(arena, nr_slots)
@@ -95,7 +91,7 @@ class Store:
         self._words = self.table.words
         self._ac_time = self.table.ac_time
         self._fills = self.table.fills
-        self._pool = Pool(arena, layout.pool, nr_slots)
+        self._pool = Pool(arena, layout.pool, nr_slots, header)
         seals = arena.view[layout.seals : layout.pool]
         self.blocks = Blocks(layout.nr_blocks, seals, layout.seal_bytes)
         self.claims = Claims(self.table)
@@ -106,7 +102,7 @@ class Store:
         # invariant: there is always a primary algorithm.
         assert primary, "no primary algorithm"
         self._compress = primary.compress
-        self._counters = counters
+        self._counters = Counters.from_buffer(header.counters)
         self.nr_slots = nr_slots
         self.now_s = 0
         """Seconds since boot, for access times; whoever drives the device sets it."""
@@ -118,6 +114,17 @@ class Store:
         self.same_pages = 0
         self.huge_pages = 0
         self.compr_data_size = 0
+
+    def recover(self) -> None:
+        """Derive from the slots what the last process to have the memory derived.
+
+        Memory that no slot needs is given back.
+        """
+        found = rebuild(self.table, self._pool.rooms())
+        self._pool.adopt(found.used)
+        self.blocks.restore(found.blocks)
+        self.pages_stored, self.same_pages = found.pages_stored, found.same_pages
+        self.huge_pages, self.compr_data_size = found.huge_pages, found.compr_data_size
 
     def close(self) -> None:
         """Let go of the memory, so that it can be unmapped."""
@@ -243,11 +250,11 @@ class Store:
             pool.free(klass, place)
             raise MemoryLimitExceeded(f"page {index}: {self.limit_pages} pages in use")
         pool.write(klass, place, stored)
-        self._replace(index, word | place << PAYLOAD_SHIFT)
-        self.compr_data_size += size
         if word & HUGE:
             self.huge_pages += 1
             self._counters.huge_pages_since += 1
+        self._replace(index, word | place << PAYLOAD_SHIFT)
+        self.compr_data_size += size
 
     def _write_same(self, index: PageIndex, page: memoryview) -> bool:
         """Store *page* as its fill word, if all its words are the same."""
@@ -265,6 +272,8 @@ class Store:
     def _replace(self, index: PageIndex, word: int) -> None:
         """Publish *word*, then give up what was there."""
         old = self._words[index]
+        if old & HUGE:
+            self._pool.let_go(old >> PAYLOAD_SHIFT)
         self._words[index] = word
         self._ac_time[index] = self.now_s
         self.pages_stored += 1
@@ -277,8 +286,10 @@ class Store:
         """Empty the slot at *index*."""
         old = self._words[index]
         if old:
-            self._words[index] = 0
+            if old & HUGE:
+                self._pool.let_go(old >> PAYLOAD_SHIFT)
             self._ac_time[index] = 0
+            self._words[index] = 0
             self._release(old)
             if old & PP_SLOT:
                 self._claimed.pop(index, None)
@@ -332,6 +343,8 @@ class Store:
         # Recompression does not raise mem_used_max (zram_drv.c).
         pool.nr_pages_max = nr_pages_max
         word = size | priority << PRIORITY_SHIFT | place << PAYLOAD_SHIFT
+        if old & HUGE:
+            pool.let_go(old >> PAYLOAD_SHIFT)
         self._words[index] = word | old & NO_WB
         self._ac_time[index] = 0
         del self._claimed[index]
@@ -377,6 +390,8 @@ class Store:
                 self.blocks.free(block)
                 continue
             word = words[index]
+            if word & HUGE:
+                self._pool.let_go(word >> PAYLOAD_SHIFT)
             words[index] = word & _SPILLED_KEEPS | WB | block << PAYLOAD_SHIFT
             self._release_object(word)
 
