@@ -7,8 +7,8 @@ answer; blocks are apart by an empty line, and lines that begin with # are comme
     ATTRIBUTE < "TEXT"         the same, for blanks at either end
     ATTRIBUTE < "TEXT" * N     N times the text, in one write
     cat ATTRIBUTE              what it reads as, escaped
-    mm, io                     columns of mm_stat and io_stat by name, without those
-                               that depend on how the pool packs
+    mm, io, bd                 columns of mm_stat, io_stat and bd_stat by name, without
+                               those that depend on how the pool packs
     pool                       these: used, max, compacted
     fill PAGE COUNT KIND       COUNT writes of a page each; see tests/pages.py
     fillv PAGE COUNT KIND      one write of COUNT pages
@@ -17,6 +17,10 @@ answer; blocks are apart by an empty line, and lines that begin with # are comme
     pwrite OFFSET LENGTH KIND  one write of the beginning of such pages
     discard PAGE COUNT         discards these pages
     thin PAGE COUNT STEP       discards these pages but for every STEPth
+    backing PAGES              makes a backing device, a file for a mount; {0} stands
+                               for the path of the first, {1} of the second
+    blocks NUMBER COUNT KIND   which page of KIND each of COUNT blocks has, of backing
+                               device NUMBER; "-" for none
     hold, release              opens the device, and closes it again
     state                      block_state: index and flags of each stored page,
                                runs of pages with the same flags together

@@ -4,12 +4,13 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from tests.backing import backings_of, discard, drive, read, write
 from zramfs.core.attributes import ATTRIBUTES, Attribute
 from zramfs.core.block_layer import block_layer_files
 from zramfs.core.block_state import read_block_state
 from zramfs.core.device import Device
-from zramfs.core.steps import finish
 from zramfs.errors import WrongDirection, ZramError
+from zramfs.units import PAGE_SIZE
 
 
 def as_os_error(error: ZramError) -> OSError:
@@ -32,7 +33,7 @@ class CoreAttributes:
         try:
             if not attribute.parse:
                 raise WrongDirection(f"{name} is read-only")
-            finish(attribute.store(self.device, text))
+            drive(attribute.store(self.device, text))
         except ZramError as error:
             raise as_os_error(error) from error
         return len(taken)
@@ -52,19 +53,18 @@ class CorePages:
 
     def read(self, offset: int, length: int) -> bytes:
         try:
-            return self.device.read(offset, length)
+            return read(self.device, offset, length)
         except ZramError as error:
             raise as_os_error(error) from error
 
     def write(self, offset: int, data: bytes) -> int:
         try:
-            return self.device.write(offset, memoryview(data))
+            return write(self.device, offset, data)
         except ZramError as error:
             raise as_os_error(error) from error
 
     def discard(self, offset: int, length: int) -> None:
-        for _ in self.device.discard(offset, length):
-            pass
+        discard(self.device, offset, length)
 
 
 class Core:
@@ -87,6 +87,13 @@ class Core:
     def wait(self, seconds: int) -> None:
         self._now_s += seconds
         self._device.tick(self._now_s)
+
+    def make_backing(self, nr_pages: int) -> str:
+        return backings_of(self._device).make(nr_pages).path
+
+    def read_block(self, path: str, block: int) -> bytes:
+        blocks = backings_of(self._device).by_path[path].blocks
+        return blocks.get(block, bytes(PAGE_SIZE))
 
     def hold(self) -> Callable[[], None]:
         self._device.open()

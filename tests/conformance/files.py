@@ -52,11 +52,18 @@ class Files:
 
     *flags* are for open(2): a block device wants O_DIRECT, or the page cache would
     come in between. The file *block_state* is elsewhere for each kind of device.
+    Backing devices are files in *scratch*.
     """
 
     def __init__(
-        self, directory: Path, path: Path, block_state: Path, flags: int = 0
+        self,
+        directory: Path,
+        path: Path,
+        block_state: Path,
+        scratch: Path,
+        flags: int = 0,
     ) -> None:
+        self._scratch = scratch
         self._path = path
         self._block_state = block_state
         self.attributes = AttributeFiles(directory)
@@ -68,6 +75,16 @@ class Files:
 
     def wait(self, seconds: int) -> None:
         raise OSError(errno.ENOTSUP, f"the clock is not ours to set by {seconds} s")
+
+    def make_backing(self, nr_pages: int) -> str:
+        number = sum(1 for _ in self._scratch.glob("backing*"))
+        path = self._scratch / f"backing{number}"
+        path.write_bytes(bytes(nr_pages * PAGE_SIZE))
+        return str(path)
+
+    def read_block(self, path: str, block: int) -> bytes:
+        with opened(Path(path), os.O_RDONLY) as fd:
+            return os.pread(fd, PAGE_SIZE, block * PAGE_SIZE)
 
     def hold(self) -> Callable[[], None]:
         return partial(os.close, os.open(self._path, os.O_RDONLY))

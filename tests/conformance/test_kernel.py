@@ -33,13 +33,15 @@ def zram() -> Iterator[KernelZram]:
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=name_of)
 def test_the_kernel_answers_as_the_transcript_says(
-    zram: KernelZram, path: Path
+    zram: KernelZram, path: Path, tmp_path: Path
 ) -> None:
     algorithms = re.findall(r"[\w-]+", (zram.attributes / "comp_algorithm").read_text())
     candidates = [*zram.attributes.iterdir(), zram.block_state]
     files = [file.name for file in candidates if file.exists()]
     row = listed({"kernel"}, name_of(path), [*algorithms, *files])
-    target = Files(zram.attributes, zram.device, zram.block_state, os.O_DIRECT)
+    target = Files(
+        zram.attributes, zram.device, zram.block_state, tmp_path, os.O_DIRECT
+    )
 
     check(path, target, row)
 

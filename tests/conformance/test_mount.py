@@ -35,10 +35,10 @@ def mount(
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=name_of)
 def test_a_mount_answers_as_the_transcript_says(
-    mount: Mount, data_path_name: str, path: Path
+    mount: Mount, data_path_name: str, path: Path, tmp_path: Path
 ) -> None:
     row = listed({"mount", data_path_name}, name_of(path))
     mount.store("reset", "1")
     block_state = mount.attribute("zramfs/block_state")
 
-    check(path, Files(mount.path, mount.swapfile, block_state), row)
+    check(path, Files(mount.path, mount.swapfile, block_state, tmp_path), row)

@@ -22,6 +22,7 @@ MM_COLUMNS = [
     *("same", "compacted", "huge", "huge_since"),
 ]
 POOL_COLUMNS = {"used", "max", "compacted"}
+BD_COLUMNS = ["count", "reads", "writes"]
 IO_COLUMNS = ["failed_reads", "failed_writes", "invalid_io", "notify_free"]
 
 
@@ -67,6 +68,12 @@ class Target(Protocol):
 
     def wait(self, seconds: int) -> None:
         """Let time go by."""
+
+    def make_backing(self, nr_pages: int) -> str:
+        """Make a backing device, and return its path."""
+
+    def read_block(self, path: str, block: int) -> bytes:
+        """Return what is in a block of the backing device at *path*."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +148,7 @@ class Runner:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._release: Callable[[], None] | None = None
+        self._backings: list[str] = []
 
     def close(self) -> None:
         """Close the device if a transcript ended before it did."""
@@ -159,11 +167,16 @@ class Runner:
             return errno.errorcode[error.errno or 0]
 
     def store(self, name: str, data: bytes) -> str:
+        for number, path in enumerate(self._backings):
+            data = data.replace(f"{{{number}}}".encode(), path.encode())
         taken = self._target.attributes.store(name, data)
         return "ok" if taken == len(data) else f"ok {taken}"
 
     def cat(self, name: str) -> str:
-        return escape(self._target.attributes.show(name))
+        shown = self._target.attributes.show(name)
+        for number, path in enumerate(self._backings):
+            shown = shown.replace(path.encode(), f"{{{number}}}".encode())
+        return escape(shown)
 
     def _columns(self, attribute: str, names: list[str]) -> dict[str, str]:
         values = self._target.attributes.show(attribute).decode().split()
@@ -180,6 +193,22 @@ class Runner:
     def io(self) -> str:
         columns = self._columns("io_stat", IO_COLUMNS).items()
         return " ".join(f"{k}={v}" for k, v in columns)
+
+    def bd(self) -> str:
+        columns = self._columns("bd_stat", BD_COLUMNS).items()
+        return " ".join(f"{k}={v}" for k, v in columns)
+
+    def backing(self, nr_pages: str) -> str:
+        self._backings.append(self._target.make_backing(int(nr_pages)))
+        return "ok"
+
+    def blocks(self, number: str, count: str, kind: str) -> str:
+        path = self._backings[int(number)]
+        pages = {make_page(kind, index): str(index) for index in range(64)}
+        return " ".join(
+            pages.get(self._target.read_block(path, block), "-")
+            for block in range(int(count))
+        )
 
     def fill(self, page: str, count: str, kind: str) -> str:
         return self._each(page, count, lambda index: self._fill_page(index, kind))
