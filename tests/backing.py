@@ -95,6 +95,11 @@ class FakeBackings:
         self.by_path[path] = FakeBacking(path, nr_blocks)
         return self.by_path[path]
 
+    def orphan(self) -> None:
+        """Let go of all of them, as a process does that dies."""
+        for backing in self.by_path.values():
+            backing.is_open = False
+
     def __call__(self, path: str) -> FakeBacking:
         """Open the one at *path*, as the kernel and a mount would."""
         found = self.by_path.get(posixpath.normpath(posixpath.join("/", path)))
@@ -128,6 +133,7 @@ def backing_of(device: Device) -> FakeBacking:
 def attach(device: Device, nr_blocks: int) -> FakeBacking:
     """Give a new backing device to *device*, which has no disksize yet."""
     backing = backings_of(device).make(nr_blocks)
+    device.configure(device.config.with_backing(backing.path))
     device.backing.choose(device.backing.open(backing.path))
     return backing
 

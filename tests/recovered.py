@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tests.backing import backings_of
 from tests.verify import verify
 from zramfs.core.device import Device
 from zramfs.memory import MemFile
@@ -17,7 +18,9 @@ def recovered(device: Device) -> Iterator[Device]:
     """
     assert isinstance(device._memory, MemFile)
     memory = MemFile(os.dup(device._memory.fd))
-    other = Device(memory)
+    backings = backings_of(device)
+    backings.orphan()
+    other = Device(memory, None, backings)
     verify(other)
     try:
         yield other

@@ -3,10 +3,10 @@
 import os
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 
 from tests.backed import backed_pages
+from tests.backing import FakeBackings, attach, drive, read
 from tests.pages import make_page
 from tests.recovered import recovered
 from tests.unit.conftest import NR_SLOTS
@@ -14,13 +14,13 @@ from tests.unit.passes import claimed, opened, request, run
 from tests.unit.requests import discard, write_page
 from tests.verify import verify
 from zramfs.core import codecs
+from zramfs.core.attributes import ATTRIBUTES
 from zramfs.core.codecs import Params
 from zramfs.core.device import Device
 from zramfs.core.header import FORMAT_VERSION, HEADER_BYTES
 from zramfs.core.lifecycle import State
 from zramfs.core.pool import HUGE_CLASS, class_of
-from zramfs.core.recovery import rebuild
-from zramfs.core.slots import HUGE, IDLE, NO_WB, PAYLOAD_SHIFT, PP_SLOT, WB
+from zramfs.core.slots import HUGE, IDLE, NO_WB, PAYLOAD_SHIFT, PP_SLOT
 from zramfs.errors import InvalidValue, UnknownFormat
 from zramfs.memory import MemFile
 from zramfs.units import PAGE_SIZE
@@ -32,7 +32,7 @@ KINDS = ("zero", "same:7", "text", "half", "rand", "part:3587", "part:3588")
 def bare() -> Iterator[Device]:
     """A device that is not looked at again when another process has it."""
     memory = MemFile()
-    yield Device(memory)
+    yield Device(memory, None, FakeBackings())
     os.close(memory.fd)
 
 
@@ -126,19 +126,36 @@ def test_a_pass_that_was_under_way_can_be_made_again(bare: Device) -> None:
         verify(other)
 
 
-def test_blocks_of_written_back_pages_are_no_objects(device: Device) -> None:
-    for index in range(4):
-        write_page(device, index, "text")
-    words = device.store.table.words
-    size = words[3] & 8191
-    words[3] = size | WB | 99999 << PAYLOAD_SHIFT
-    store = device.store
+@pytest.mark.parametrize("compressed", [False, True])
+def test_written_back_pages_are_found_again(bare: Device, *, compressed: bool) -> None:
+    backing = attach(bare, NR_SLOTS)
+    bare.backing.compressed = compressed
+    bare.set_disksize(NR_SLOTS * PAGE_SIZE)
+    pages = fill(bare)
+    ATTRIBUTES["writeback_limit"].store(bare, "99")
+    drive(ATTRIBUTES["writeback"].store(bare, "page_indexes=7-40"))
+    write_page(bare, 10, "text")
+    pages[10] = make_page("text", 10)
+    before = bare.mm_stat(), bare.bd_stat()
 
-    found = rebuild(store.table, store._pool.rooms())
+    with recovered(bare) as other:
+        assert (other.mm_stat(), other.bd_stat()) == before
+        assert other.backing.chosen is backing
+        assert other.backing.limit == 99
+        for index, page in pages.items():
+            assert read(other, index * PAGE_SIZE, PAGE_SIZE) == page
+        drive(ATTRIBUTES["writeback"].store(other, "page_index=10"))
+        assert other.bd_stat().bd_count == before[1].bd_count + 1
 
-    assert np.concatenate(found.blocks).tolist() == [99999]
-    assert (found.pages_stored, found.resident_pages) == (4, 3)
-    assert found.compr_data_size == sum(words[index] & 8191 for index in range(3))
+
+def test_a_backing_device_is_kept_before_the_disksize(bare: Device) -> None:
+    attach(bare, 7)
+
+    with recovered(bare) as other:
+        assert other.backing.nr_blocks == 7
+        other.reset()
+        with recovered(other) as third:
+            assert third.backing.chosen is None
 
 
 @pytest.mark.parametrize("kind", ["text", "half", "rand"])
@@ -230,7 +247,7 @@ def test_what_a_cut_set_disksize_mapped_is_given_back(bare: Device) -> None:
 @pytest.mark.parametrize("is_unmapped", [False, True])
 def test_a_cut_reset_is_completed(*, is_unmapped: bool) -> None:
     memory = MemFile()
-    device = Device(memory)
+    device = Device(memory, None, FakeBackings())
     device.set_algorithm(0, "zstd")
     device.set_mem_limit(PAGE_SIZE)
     device.set_disksize(1 << 20)

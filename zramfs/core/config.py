@@ -26,7 +26,7 @@ MAX_ALGORITHMS: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceConfig:
-    """The algorithms by priority, the primary first."""
+    """The algorithms by priority, the primary first, and the backing device."""
 
     algorithms: Sequence[str | None] = (
         DEFAULT_ALGORITHM,
@@ -35,6 +35,12 @@ class DeviceConfig:
     """Their names."""
     params: Sequence[Params] = (DEFAULTS,) * MAX_ALGORITHMS
     """Their parameters."""
+    backing_dev: str | None = None
+    """Path of the backing device."""
+
+    def with_backing(self, path: str | None) -> Self:
+        """Return this with the backing device at *path*."""
+        return replace(self, backing_dev=path)
 
     def with_algorithm(self, priority: int, name: str) -> Self:
         """Return this with *name* in *priority*, with the default parameters."""
@@ -74,7 +80,11 @@ class DeviceConfig:
             }
             for each in self.params
         ]
-        document = {"algorithms": [*self.algorithms], "params": params}
+        document = {
+            "algorithms": [*self.algorithms],
+            "params": params,
+            "backing_dev": self.backing_dev,
+        }
         return json.dumps(document).encode()
 
     @classmethod
@@ -91,4 +101,8 @@ class DeviceConfig:
             )
             for each in document["params"]
         ]
-        return cls(algorithms=document["algorithms"], params=params)
+        return cls(
+            algorithms=document["algorithms"],
+            params=params,
+            backing_dev=document["backing_dev"],
+        )

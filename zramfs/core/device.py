@@ -85,6 +85,8 @@ class Device:
 
     def _recover(self) -> None:
         """Come to a state that a device can be in between two calls."""
+        if self.state is not State.RESETTING and self.config.backing_dev:
+            self.backing.choose(self.backing.open(self.config.backing_dev))
         if self.state is State.READY:
             layout = Layout.load(self._header)
             codecs = self.config.open_codecs()
@@ -149,7 +151,7 @@ class Device:
             codecs = self.config.open_codecs()
         except InvalidValue:
             self._memory.unmap()
-            self._configure(DeviceConfig())
+            self.configure(DeviceConfig().with_backing(self.config.backing_dev))
             raise
         self._use(Store(arena, layout, codecs, self.header))
         layout.store(self._header)
@@ -162,7 +164,7 @@ class Device:
         self._store = store
         self.disksize = store.nr_slots << PAGE_SHIFT
 
-    def _configure(self, config: DeviceConfig) -> None:
+    def configure(self, config: DeviceConfig) -> None:
         """Take *config*, and save it first: it may be too long for that."""
         self.header.config = config.to_json()
         self.config = config
@@ -182,11 +184,11 @@ class Device:
 
         Its parameters are the defaults then.
         """
-        self._configure(self.config.with_algorithm(priority, name))
+        self.configure(self.config.with_algorithm(priority, name))
 
     def set_params(self, priority: int, params: Params) -> None:
         """Choose the parameters of the algorithm of *priority*."""
-        self._configure(self.config.with_params(priority, params))
+        self.configure(self.config.with_params(priority, params))
 
     def resolve(self, path: str) -> str:
         """Return *path*, which may be relative to `cwd`, as this process finds it."""
@@ -230,7 +232,7 @@ class Device:
         self._memory.unmap()
         self.backing.choose(None)
         self.disksize = 0
-        self._configure(DeviceConfig())
+        self.configure(DeviceConfig())
         self.header.clear_pool()
         self._header.mem_limit = 0
         self.counters.clear()

@@ -46,6 +46,7 @@ def _choose(device: Device, path: str) -> Steps:
         yield work
         if device.state is not State.BARE:  # meanwhile
             raise DeviceBusy(f"the device is {device.state.value}")
+        device.configure(device.config.with_backing(found[0].path))
         device.backing.choose(found.pop())
     finally:
         for backing in found:
