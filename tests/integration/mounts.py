@@ -3,6 +3,7 @@
 import itertools
 import os
 import select
+import signal
 import socket
 import subprocess
 import time
@@ -100,6 +101,19 @@ class Mount:
     def pid(self) -> int:
         """The process that serves the mount."""
         return int(self.show("zramfs/worker_pid"))
+
+    @property
+    def supervisor(self) -> int:
+        """The process that starts another when that one dies."""
+        return int(self.show("zramfs/supervisor_pid"))
+
+    def kill(self) -> None:
+        """Kill both, and wait until they are dead; the mount is, then."""
+        pids = (self.supervisor, self.pid)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        for pid in pids:
+            teardown.wait_for_end(pid)
 
     def rss(self) -> int:
         """Return the resident set of that process, its pool included, in bytes."""

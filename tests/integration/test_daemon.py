@@ -92,8 +92,9 @@ def test_the_service_manager_is_told(place: Path, foreground: list[str]) -> None
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("foreground", [["-f"], []], ids=["foreground", "background"])
+@pytest.mark.parametrize("whom", ["worker", "supervisor"])
 def test_a_signal_ends_it_cleanly(
-    place: Path, number: signal.Signals, foreground: list[str]
+    place: Path, number: signal.Signals, foreground: list[str], whom: str
 ) -> None:
     path = place / "mnt"
     path.mkdir()
@@ -108,9 +109,10 @@ def test_a_signal_ends_it_cleanly(
             assert ready.wait_for(process)
         else:
             assert process.wait(30) == 0
-    pid = Mount(path=path, log=log).pid
-    os.kill(pid, number)
-    ended = teardown.wait_for_end(pid)
+    mount = Mount(path=path, log=log)
+    pid, supervisor = mount.pid, mount.supervisor
+    os.kill(pid if whom == "worker" else supervisor, number)
+    ended = teardown.wait_for_end(pid) and teardown.wait_for_end(supervisor)
     status = process.wait(30)
 
     assert (ended, status) == (True, 0)
@@ -119,7 +121,7 @@ def test_a_signal_ends_it_cleanly(
 
 
 def test_a_signal_ends_it_while_files_are_open(background: Mount) -> None:
-    pid = background.pid
+    pid = background.supervisor
     fd = os.open(background.swapfile, os.O_RDWR)
     try:
         os.pwrite(fd, text(PAGE_SIZE), 0)
@@ -159,7 +161,7 @@ def test_it_mounts_with_all_standard_files_closed(place: Path) -> None:
 
 
 def test_umount_8_ends_it(background: Mount) -> None:
-    pid = background.pid
+    pid = background.supervisor
 
     run("umount", background.path)
 
@@ -177,9 +179,7 @@ def test_umount_refuses_while_a_file_is_open(mounted: MountFactory) -> None:
 
 
 def test_umount_removes_a_dead_mount(background: Mount) -> None:
-    pid = background.pid
-    os.kill(pid, signal.SIGKILL)
-    teardown.wait_for_end(pid)
+    background.kill()
 
     sentence = refused("mount", background.path)
     zramfs("umount", background.path)
@@ -188,9 +188,7 @@ def test_umount_removes_a_dead_mount(background: Mount) -> None:
 
 
 def test_status_of_a_dead_mount_is_refused(background: Mount) -> None:
-    pid = background.pid
-    os.kill(pid, signal.SIGKILL)
-    teardown.wait_for_end(pid)
+    background.kill()
 
     done = attempt(*ZRAMFS, "status", background.path)
     zramfs("umount", background.path)

@@ -19,10 +19,11 @@ _END_TIMEOUT_S: Final = 60
 
 def _command(config: Config) -> list[str]:
     # -P: root must not import what happens to lie in the current directory.
-    return [sys.executable, "-P", "-m", "zramfs.mount.worker", config.to_json()]
+    return [sys.executable, "-P", "-m", "zramfs.mount.supervisor", config.to_json()]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Return the environment in which a daemon finds this very package."""
     root = str(Path(zramfs.__file__).parent.parent)
     path = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {
@@ -35,7 +36,7 @@ def _environment() -> dict[str, str]:
 def become(config: Config) -> NoReturn:
     """Become the process that serves the mount."""
     sys.stdout.flush()
-    os.execve(sys.executable, _command(config), _environment())
+    os.execve(sys.executable, _command(config), environment())
 
 
 def start(config: Config) -> int:
@@ -47,7 +48,7 @@ def start(config: Config) -> int:
     ready, theirs = os.pipe()
     worker = subprocess.Popen(
         _command(replace(config, ready_fd=theirs)),
-        env=_environment(),
+        env=environment(),
         pass_fds=(theirs,),
         stdin=subprocess.DEVNULL,
         start_new_session=True,

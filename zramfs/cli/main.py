@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from zramfs import __version__
-from zramfs.cli import doctor, mount, status, swapoff, swapon, top, umount
+from zramfs.cli import doctor, mount, status, swapoff, swapon, top, umount, upgrade
 from zramfs.cli.options import Parser
 from zramfs.cli.standard import open_standard_files
 from zramfs.errors import ZramError, sentence
@@ -35,6 +35,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "status": status,
     "top": top,
     "doctor": doctor,
+    "upgrade": upgrade,
 }
 
 

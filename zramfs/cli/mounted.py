@@ -23,6 +23,14 @@ def worker_pid(mountpoint: Path) -> int | None:
         return None
 
 
+def supervisor_pid(mountpoint: Path) -> int | None:
+    """Return the process that restarts the worker of *mountpoint*, if any lives."""
+    try:
+        return int((mountpoint / "zramfs/supervisor_pid").read_text()) or None
+    except OSError:
+        return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """One mount at one moment."""

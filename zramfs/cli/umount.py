@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from zramfs.cli import daemon
-from zramfs.cli.mounted import require_mount, worker_pid
+from zramfs.cli.mounted import require_mount, supervisor_pid, worker_pid
 from zramfs.cli.options import path_argument
 from zramfs.errors import MountRefused
 from zramfs.mount import session
@@ -38,7 +38,7 @@ def end(mountpoint: Path) -> None:
             f"{names} is attached to {mountpoint}/swapfile: "
             f"run 'zramfs swapoff {mountpoint}', or detach it with losetup -d"
         )
-    pid = worker_pid(mountpoint)
-    session.unmount(mountpoint, lazy=pid is None)
-    if pid is not None:
+    pids = worker_pid(mountpoint), supervisor_pid(mountpoint)
+    session.unmount(mountpoint, lazy=pids[0] is None)
+    for pid in filter(None, pids):
         daemon.wait_end(pid)

@@ -1,6 +1,7 @@
 """The control files under ``zramfs/``: what the kernel's zram does not have."""
 
 import os
+from collections.abc import Callable
 
 from zramfs.core.attributes import Attribute
 from zramfs.core.block_state import read_block_state
@@ -11,12 +12,17 @@ from zramfs.mount.safety import Safety
 
 
 def control_files(
-    paths: Paths, *, lane: bool, safety: Safety | None = None
+    paths: Paths,
+    *,
+    lane: bool,
+    safety: Safety | None = None,
+    supervisor_pid: Callable[[], int] = os.getppid,
 ) -> tuple[Attribute, ...]:
     """Return the rows for a mount whose requests take *paths*.
 
     Without the *lane* there is but one mode, `RwPage.OFF`. Without its *safety* they
-    are rows for a command line or a table: nobody shows them.
+    are rows for a command line or a table: nobody shows them. *supervisor_pid* tells
+    who restarts this process, 0 if nobody does.
     """
 
     def rw_page(text: str) -> Change:
@@ -54,6 +60,11 @@ def control_files(
             name="worker_pid",
             show=lambda _: f"{os.getpid()}\n",
             doc="process that serves this mount",
+        ),
+        Attribute(
+            name="supervisor_pid",
+            show=lambda _: f"{supervisor_pid()}\n",
+            doc="process that starts another when that one dies; 0 if it is dead",
         ),
     )
 

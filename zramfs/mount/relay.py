@@ -13,6 +13,7 @@ look at mm_stat with grep(1) would be the end of holes in the swapfile.
 import os
 import socket
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -36,15 +37,32 @@ _CONGESTION_THRESHOLD: Final = 96
 class Relay:
     """The way to libfuse and back: *libfuse* is our end, and must not block."""
 
-    __slots__ = ("_backlog", "_connection", "_init_unique", "_libfuse", "nr_unanswered")
+    __slots__ = (
+        "_backlog",
+        "_connection",
+        "_init_unique",
+        "_libfuse",
+        "_note_init",
+        "_replayed",
+        "nr_unanswered",
+    )
 
-    def __init__(self, connection: int, libfuse: socket.socket) -> None:
+    def __init__(
+        self,
+        connection: int,
+        libfuse: socket.socket,
+        note_init: Callable[[memoryview], None] | None = None,
+    ) -> None:
         self._connection = connection
         self._libfuse = libfuse
+        # Who is shown the INIT request.
+        self._note_init = note_init
         # Requests that the socket has no room for.
         self._backlog: deque[bytes] = deque()
         # The INIT request, whose answer is completed on its way.
         self._init_unique: int | None = None
+        # Another, which the kernel has had its answer to long ago.
+        self._replayed: int | None = None
         self.nr_unanswered = 0
         """Requests that libfuse has not answered yet."""
 
@@ -61,11 +79,21 @@ class Relay:
             return
         if opcode == wire.FUSE_INIT:
             self._init_unique = unique
+            if self._note_init:
+                self._note_init(request)
         if opcode == wire.FUSE_WRITE and len(request) > _CONTROL_WRITE_END:
             # A control file takes no more; a socket may not carry it.
             request = request[:_CONTROL_WRITE_END]
             wire.U32.pack_into(request, 0, _CONTROL_WRITE_END)
             wire.U32.pack_into(request, wire.WRITE_IN_SIZE, ATTRIBUTE_SIZE)
+        self._hand_over(opcode, request)
+
+    def replay_init(self, request: bytes) -> None:
+        """Give libfuse the INIT of a connection that has been in use before."""
+        _, opcode, self._replayed = wire.IN_HEADER.unpack_from(request)
+        self._hand_over(opcode, memoryview(request))
+
+    def _hand_over(self, opcode: int, request: memoryview) -> None:
         if opcode not in wire.NO_REPLY:
             self.nr_unanswered += 1
         self._backlog.append(request.tobytes())
@@ -111,18 +139,25 @@ class Relay:
                 continue
             if not message:
                 return
-            _, _, unique = wire.OUT_HEADER.unpack_from(message)
-            if unique:  # 0 is a notification, not an answer
-                self.nr_unanswered -= 1
-            if unique == self._init_unique:
-                self._init_unique = None
-                _complete_init(message)
-            try:
-                reply(self._connection, bytes(message))
-            except OSError as error:
-                if unique:
-                    refuse(self._connection, unique, error, 0)
+            self._copy(message)
             self._send_backlog()
+
+    def _copy(self, message: bytearray) -> None:
+        """Copy one answer, or a notification, whose unique is 0."""
+        _, _, unique = wire.OUT_HEADER.unpack_from(message)
+        if unique:
+            self.nr_unanswered -= 1
+        if unique == self._replayed:
+            self._replayed = None
+            return
+        if unique == self._init_unique:
+            self._init_unique = None
+            _complete_init(message)
+        try:
+            reply(self._connection, bytes(message))
+        except OSError as error:
+            if unique:
+                refuse(self._connection, unique, error, 0)
 
 
 def _complete_init(message: bytearray) -> None:

@@ -31,6 +31,7 @@ from zramfs.mount.bio import Bio, run_steps
 from zramfs.mount.paths import Paths
 from zramfs.mount.relay import Relay
 from zramfs.mount.replies import refuse, reply
+from zramfs.mount.takeover import Heir, Openers
 from zramfs.mount.tree import SWAPFILE_INODE
 from zramfs.mount.wire import (
     FUSE_READ,
@@ -73,14 +74,24 @@ class Lane:
     """
 
     def __init__(
-        self, device: Device, bio: Bio, paths: Paths, connection: int, relay: Relay
+        self,
+        device: Device,
+        bio: Bio,
+        paths: Paths,
+        connection: int,
+        relay: Relay,
+        heir: Heir | None = None,
     ) -> None:
         self._device = device
         self._bio = bio
         self._paths = paths
         self._connection = connection
         self._relay = relay
-        self._buffer = bytearray(_BUFFER_SIZE)
+        self._heir = heir
+        self._openers = Openers(device)
+        # Multiplied, to be touched: a request that is read into memory that is not
+        # there fails if this process is killed in the middle of it.
+        self._buffer = bytearray(1) * _BUFFER_SIZE
         self._view = memoryview(self._buffer)
         self._tasks: trio.Nursery | None = None
         # Bio tasks that have not answered yet.
@@ -96,6 +107,8 @@ class Lane:
         """
         async with trio.open_nursery() as self._tasks:
             self._tasks.start_soon(self._relay.copy_replies)
+            if self._heir:
+                self._heir.take_over(self._buffer, self._serve_one)
             while True:
                 nr_served = self._burst()
                 if self._ended:
@@ -160,15 +173,22 @@ class Lane:
                 self._read(unique, offset, size, length)
             elif opcode == FUSE_WRITE:
                 self._write(unique, offset, size, length)
-            elif opcode == wire.FUSE_FALLOCATE:
-                self._fallocate(unique, length)
-            elif opcode == wire.FUSE_LSEEK:
-                self._lseek(unique, length)
             else:
-                self._relay.send(opcode, unique, self._view[:length])
+                self._serve_rare(opcode, unique, length)
         except Exception as error:  # noqa: BLE001  # it costs this request only
             if length >= wire.IN_HEADER_SIZE:  # else the header is of another
                 self._refuse(unique, error, opcode)
+
+    def _serve_rare(self, opcode: int, unique: int, length: int) -> None:
+        """Serve a request of the swapfile that is neither READ nor WRITE."""
+        if opcode == wire.FUSE_FALLOCATE:
+            self._fallocate(unique, length)
+        elif opcode == wire.FUSE_LSEEK:
+            self._lseek(unique, length)
+        elif opcode in wire.COUNTED:
+            self._count(opcode, unique)
+        else:
+            self._relay.send(opcode, unique, self._view[:length])
 
     def _read(self, unique: int, offset: int, size: int, length: int) -> None:
         if length < READ_IN_END:
@@ -226,6 +246,19 @@ class Lane:
         else:
             raise InvalidValue(f"lseek whence {whence}")
         self._reply(wire.LSEEK_OUT.pack(wire.LSEEK_OUT.size, 0, unique, found))
+
+    def _count(self, opcode: int, unique: int) -> None:
+        """Answer an OPEN or a RELEASE here, where the answer is next to the count."""
+        self._openers.begin(unique)
+        if opcode == wire.FUSE_OPEN:
+            self._device.open()
+            size, flags = wire.OPEN_OUT.size, wire.FOPEN_DIRECT_IO
+            opened = (size, 0, unique, SWAPFILE_INODE, flags, 0)
+            self._reply(wire.OPEN_OUT.pack(*opened))
+        else:
+            self._device.release()
+            self._reply(pack_out_header(OUT_HEADER_SIZE, 0, unique))
+        self._openers.end()
 
     def _start(
         self, unique: int, opcode: int, answer: Coroutine[object, object, None]

@@ -1,11 +1,11 @@
 """All that serves one connection: a lane, libfuse, and the upkeep of the device."""
 
-import functools
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -18,15 +18,18 @@ from zramfs.core.device import Device
 from zramfs.core.steps import finish
 from zramfs.mount import loops
 from zramfs.mount.bio import Bio
+from zramfs.mount.channel import Word
 from zramfs.mount.config import LANE, Config
 from zramfs.mount.control import control_files
 from zramfs.mount.files import Files
+from zramfs.mount.lifeline import Lifeline
 from zramfs.mount.operations import Operations
 from zramfs.mount.paths import Paths, RwPage
 from zramfs.mount.relay import Relay
 from zramfs.mount.resize import Resizer
 from zramfs.mount.rw_page import Lane
 from zramfs.mount.safety import Safety
+from zramfs.mount.takeover import Heir, SavedInit, can_resend
 from zramfs.mount.tree import Tree
 from zramfs.mount.upkeep import keep_compact
 from zramfs.mount.watchdog import watch_faults
@@ -79,19 +82,32 @@ def store_settings(
 
 
 def open_server(
-    stack: ExitStack, device: Device, connection: int, config: Config, safety: Safety
+    stack: ExitStack,
+    device: Device,
+    connection: int,
+    config: Config,
+    safety: Safety,
+    lifeline: Lifeline | None = None,
 ) -> Server:
     """Make libfuse ready, behind a lane or with *connection* to itself.
 
-    What must be closed at the end is left to *stack*.
+    What must be closed at the end is left to *stack*. A worker that is not the
+    first of its *lifeline* takes over from the one before it.
     """
+    is_heir = lifeline is not None and lifeline.generation > 0
     with_lane = config.data_path == LANE
     paths = Paths(RwPage.ALWAYS if with_lane else RwPage.OFF, device.header)
     bio = Bio(device, paths.stat)
-    own = control_files(paths, lane=with_lane, safety=safety)
-    store_settings(device, own, config.settings)
+    own = control_files(
+        paths,
+        lane=with_lane,
+        safety=safety,
+        supervisor_pid=lifeline.supervisor_pid if lifeline else os.getppid,
+    )
+    if not is_heir:
+        store_settings(device, own, config.settings)
     mountpoint = Path(config.mountpoint)
-    disk = functools.partial(loops.disk_on, mountpoint)
+    disk = partial(loops.disk_on, mountpoint)
     kernel = (*block_layer_files(disk), *ATTRIBUTES.values())
     tree = Tree(kernel, own, DIRECTORIES)
     files = Files(device, tree, bio, Resizer(mountpoint))
@@ -102,7 +118,12 @@ def open_server(
         stack.callback(ours.close)
         for fd in (ours.fileno(), connection):
             os.set_blocking(fd, False)
-        lane = Lane(device, bio, paths, connection, Relay(connection, ours))
+        relay = Relay(connection, ours, _init_saver(device, lifeline))
+        heir = None
+        if lifeline and is_heir:
+            caught_up = partial(lifeline.tell, Word.CAUGHT_UP)
+            heir = Heir(device, connection, relay, caught_up)
+        lane = Lane(device, bio, paths, connection, relay, heir)
         libfuse = theirs.detach()
     else:
         libfuse = os.dup(connection)
@@ -110,3 +131,18 @@ def open_server(
     pyfuse3.init(operations, f"/dev/fd/{libfuse}", set())
     stack.callback(pyfuse3.close, unmount=False)
     return Server(device=device, bio=bio, lane=lane, safety=safety)
+
+
+def _init_saver(
+    device: Device, lifeline: Lifeline | None
+) -> Callable[[memoryview], None] | None:
+    """Return what keeps the INIT request for whoever takes over from this worker."""
+    if lifeline is None:
+        return None
+
+    def save(request: memoryview) -> None:
+        SavedInit(device.header).save(request)
+        if can_resend(bytes(request)):
+            lifeline.tell(Word.RESTARTABLE)
+
+    return save

@@ -12,7 +12,6 @@ import os
 import shutil
 import socket
 import subprocess
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -186,14 +185,3 @@ def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise MountRefused(f"cannot unmount {mountpoint}: {done.stderr.strip()}")
-
-
-def disconnect(mountpoint: Path, fd: int) -> None:
-    """End the connection *fd* and unmount *mountpoint* if it still is this one.
-
-    Lazily: whoever has it open gets ENOTCONN from now on.
-    """
-    with suppress(MountRefused):
-        if mountpoint in zramfs_mounts():
-            unmount(mountpoint, lazy=True)
-    os.close(fd)

@@ -9,12 +9,19 @@ from struct import Struct
 from typing import Final
 
 # enum fuse_opcode
+FUSE_OPEN: Final = 14
 FUSE_READ: Final = 15
 FUSE_WRITE: Final = 16
+FUSE_RELEASE: Final = 18
 FUSE_INIT: Final = 26
 FUSE_INTERRUPT: Final = 36
 FUSE_FALLOCATE: Final = 43
 FUSE_LSEEK: Final = 46
+
+COUNTED: Final = frozenset({FUSE_OPEN, FUSE_RELEASE})
+"""Requests that must be done exactly once: they count who has a file open."""
+
+FUSE_NOTIFY_RESEND: Final = 7  # enum fuse_notify_code
 
 NO_REPLY: Final = frozenset({2, 42})
 """FUSE_FORGET and FUSE_BATCH_FORGET: requests that nobody answers."""
@@ -49,8 +56,16 @@ WRITE_OUT: Final = Struct("<IiQII")
 WRITE_OUT_SIZE: Final = WRITE_OUT.size
 LSEEK_OUT: Final = Struct("<IiQQ")
 """OUT_HEADER and struct fuse_lseek_out: offset."""
+OPEN_OUT: Final = Struct("<IiQQII")
+"""OUT_HEADER and struct fuse_open_out: fh open_flags backing_id."""
+FOPEN_DIRECT_IO: Final = 1
 
 U32: Final = Struct("<I")
+INIT_FLAGS: Final = IN_HEADER_SIZE + 12
+"""Where fuse_init_in has flags; flags2, the bits from 32 on, is next to it."""
+INIT_FLAGS2: Final = IN_HEADER_SIZE + 16
+FUSE_INIT_EXT: Final = 1 << 30  # there are flags2
+FUSE_HAS_RESEND_2: Final = 1 << 39 - 32  # the bit of flags2
 BACKGROUND: Final = Struct("<HH")
 INIT_OUT_BACKGROUND: Final = OUT_HEADER_SIZE + 16
 """Where fuse_init_out has max_background and congestion_threshold."""

@@ -1,18 +1,16 @@
 """The process that serves a mount, from its start to its end.
 
-A fresh interpreter, ``python -m zramfs.mount.worker CONFIG``, that either writes a
-byte to a descriptor when the mount is ready and serves it until it is unmounted,
-or says in a sentence on stderr why not.
+A fresh interpreter, ``python -m zramfs.mount.worker CONFIG CHANNEL``, that its
+supervisor starts. The first one makes the device as CONFIG says; any other takes
+over what the one before it has left. It says in a sentence on stderr, and to the
+supervisor, why it cannot.
 """
 
-import errno
 import logging
-import logging.handlers
-import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -24,48 +22,26 @@ from zramfs.core.device import Device
 from zramfs.errors import MountRefused, ZramError, sentence
 from zramfs.memory import MemFile
 from zramfs.mount import loops, session
+from zramfs.mount.channel import Channel, Word
 from zramfs.mount.config import Config
 from zramfs.mount.hardening import harden
-from zramfs.mount.notify import notify
+from zramfs.mount.lifeline import Lifeline
+from zramfs.mount.logs import begin_log, leave_terminal
 from zramfs.mount.safety import Safety
 from zramfs.mount.server import Server, open_server, store_settings
 from zramfs.mount.watchdog import FaultWatch
 
 log = logging.getLogger("zramfs")
 
-_SYSLOG: Final = "/dev/log"
-
-_REPLY_TOO_LATE: Final = f"fuse_reply_* failed with {os.strerror(errno.ENOENT)}"
-"""What pyfuse3 calls an error: the request had ended with the connection."""
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    return not record.getMessage().endswith(_REPLY_TOO_LATE)
-
-
-def log_handler(config: Config, syslog: str = _SYSLOG) -> logging.Handler:
-    """Return what logs to where *config* says: a file, stderr, *syslog*, or nowhere."""
-    handler: logging.Handler
-    if config.log_file:
-        handler = logging.FileHandler(config.log_file)
-    elif config.foreground:
-        handler = logging.StreamHandler()
-    elif Path(syslog).exists():
-        handler = logging.handlers.SysLogHandler(syslog)
-    else:
-        handler = logging.NullHandler()
-    pattern = f"zramfs[{os.getpid()}]: %(levelname)s: %(message)s"
-    handler.setFormatter(logging.Formatter(pattern))
-    handler.addFilter(_is_news)
-    return handler
-
-
-def make_device(settings: dict[str, str]) -> Device:
+def make_device(memory: MemFile, settings: dict[str, str]) -> Device:
     """Return a device with *settings*, stored as an echo would, disksize last.
 
     The kernel wants disksize last too: it freezes most of the others.
     """
-    device = Device(MemFile(), _read_file)
+    device = Device(memory, _read_file)
     store_settings(device, sorted(ATTRIBUTES.values(), key=_initialises), settings)
     return device
 
@@ -80,54 +56,39 @@ def _initialises(row: Attribute) -> bool:
     return row.initialises
 
 
-def run(config: Config) -> None:
-    """Mount and serve until the end; whatever is raised, nothing stays mounted."""
-    mountpoint = Path(config.mountpoint)
+def run(config: Config, lifeline: Lifeline) -> None:
+    """Serve until the end, when it is this worker's turn."""
+    begin_log(config)
+    memory = MemFile(lifeline.memory)
+    is_first = lifeline.generation == 0
+    measures = harden()
+    for measure in measures:
+        if measure.refusal and is_first:
+            log.warning("%s", measure)
+    safety = Safety(Path(config.mountpoint), measures, faults=FaultWatch())
+    device = make_device(memory, config.settings) if is_first else None
+    turn = lifeline.wait_turn()
+    device = device or Device(memory, _read_file)
     with ExitStack() as stack:
-        session.check_mountpoint(mountpoint)
-        logging.basicConfig(level=logging.INFO, handlers=[log_handler(config)])
-        measures = harden()
-        for measure in measures:
-            if measure.refusal:
-                log.warning("%s", measure)
-        safety = Safety(mountpoint, measures, faults=FaultWatch())
-        device = make_device(config.settings)
-        connection = session.connect(mountpoint)
-        stack.callback(session.disconnect, mountpoint, connection)
-        server = open_server(stack, device, connection, config, safety)
-        trio.run(_serve, mountpoint, config, server)
+        connection = turn.connection
+        server = open_server(stack, device, connection, config, safety, lifeline)
+        trio.run(_serve, config, server, lifeline)
 
 
-async def _serve(mountpoint: Path, config: Config, server: Server) -> None:
+async def _serve(config: Config, server: Server, lifeline: Lifeline) -> None:
     """Serve until unmounted or told to end.
 
     Cancelled only from within, when serving has ended.
     """
+    mountpoint = Path(config.mountpoint)
+    if not config.foreground:
+        leave_terminal()
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(lifeline.listen, nursery.cancel_scope.cancel)
         await nursery.start(_end_on_signal, mountpoint)
-        _tell_ready(config)
+        lifeline.tell(Word.READY)
         await server.serve()
         nursery.cancel_scope.cancel()
-
-
-def _tell_ready(config: Config) -> None:
-    log.info("serving %s", config.mountpoint)
-    os.chdir("/")  # pins no directory
-    if not config.foreground:
-        null = os.open(os.devnull, os.O_RDWR)
-        for standard in range(3):
-            os.dup2(null, standard)
-        os.close(null)
-    try:
-        notify("READY=1", f"MAINPID={os.getpid()}")
-    except OSError as error:
-        log.warning("the service manager cannot be told: %s", error)
-    if config.ready_fd is not None:
-        try:
-            os.write(config.ready_fd, b"\n")
-        except BrokenPipeError:
-            raise MountRefused("whoever started this mount has gone") from None
-        os.close(config.ready_fd)
 
 
 async def _end_on_signal(
@@ -138,13 +99,19 @@ async def _end_on_signal(
 
     Cancelled when serving has ended; nothing to leave behind.
     """
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    for each in _SIGNALS:
+        # From when this returns on: what comes twice must not kill the second time.
+        signal.signal(each, signal.SIG_IGN)
+    with trio.open_signal_receiver(*_SIGNALS) as signals:
         task_status.started()
         async for number in signals:
             name = signal.Signals(number).name
             users = loops.loops_on(mountpoint)
             if not users:
                 log.info("%s: unmounting %s", name, mountpoint)
+                # Lazily: whoever has it open gets ENOTCONN from now on.
+                with suppress(MountRefused):
+                    session.unmount(mountpoint, lazy=True)
                 pyfuse3.terminate()
                 return
             log.warning(
@@ -156,16 +123,24 @@ async def _end_on_signal(
 
 
 def main() -> int:
-    """Serve as the JSON in the command line says; return the exit status."""
+    """Serve as the command line says; return the exit status."""
+    with closing(Channel.adopt(int(sys.argv[2]))) as channel:
+        return _guarded(Config.from_json(sys.argv[1]), channel)
+
+
+def _guarded(config: Config, channel: Channel) -> int:
+    """Serve; say why that failed, if it did, and return the exit status."""
     status = 0
     try:
-        run(Config.from_json(sys.argv[1]))
+        run(config, Lifeline(channel))
     except* (ZramError, OSError) as group:
-        for error in _flat(group):
-            sys.stderr.write(f"zramfs: {sentence(error)}\n")
+        sentences = [sentence(error) for error in _flat(group)]
+        for text in sentences:
+            sys.stderr.write(f"zramfs: {text}\n")
+        channel.send(Word.FAILED, "; ".join(sentences))
         status = 1
     except* Exception as group:
-        log.critical("the mount has ended", exc_info=group)
+        log.critical("the worker has failed", exc_info=group)
         status = 1
     return status
 

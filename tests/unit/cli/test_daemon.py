@@ -53,7 +53,7 @@ def test_a_worker_is_a_module_and_its_configuration(worker: Commands) -> None:
 
     [call] = worker.called()
     module, json = call.removeprefix("python ").split(" {", 1)
-    assert module == "-P -m zramfs.mount.worker"
+    assert module == "-P -m zramfs.mount.supervisor"
     config = Config.from_json("{" + json)
     assert config.settings == {"disksize": "1G"}
     assert config.ready_fd is not None
@@ -152,7 +152,7 @@ def test_the_command_becomes_the_worker(monkeypatch: pytest.MonkeyPatch) -> None
 
     [(path, words, environment)] = seen
     assert path == words[0] == sys.executable
-    assert words[1:4] == ["-P", "-m", "zramfs.mount.worker"]
+    assert words[1:4] == ["-P", "-m", "zramfs.mount.supervisor"]
     assert Config.from_json(words[4]) == CONFIG
     assert environment["OPENBLAS_NUM_THREADS"] == "1"
 

@@ -29,6 +29,7 @@ def test_they_have_their_modes() -> None:
         "rw_page_stat": 0o444,
         "swap_safety": 0o444,
         "worker_pid": 0o444,
+        "supervisor_pid": 0o444,
     }
 
 
@@ -98,4 +99,5 @@ def test_only_the_mode_is_an_option() -> None:
         "block_state": None,
         "swap_safety": None,
         "worker_pid": None,
+        "supervisor_pid": None,
     }

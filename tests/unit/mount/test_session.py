@@ -267,14 +267,3 @@ def test_a_user_is_told_why_a_mount_stays(user: Path, tmp_path: Path) -> None:
 def test_root_is_told_why_a_mount_stays(tmp_path: Path, *, lazy: bool) -> None:
     with pytest.raises(MountRefused, match=r"^cannot unmount .*: "):
         session.unmount(tmp_path, lazy=lazy)
-
-
-def test_disconnecting_what_is_not_mounted_closes_the_connection(
-    tmp_path: Path,
-) -> None:
-    fd = os.open("/dev/null", os.O_RDWR)
-
-    session.disconnect(tmp_path, fd)
-
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(fd)

@@ -12,8 +12,10 @@ from typing import Final
 LOOKUP: Final = 1
 FORGET: Final = 2
 GETATTR: Final = 3
+OPEN: Final = 14
 READ: Final = 15
 WRITE: Final = 16
+RELEASE: Final = 18
 INIT: Final = 26
 INTERRUPT: Final = 36
 DESTROY: Final = 38
@@ -36,6 +38,8 @@ FALLOCATE_IN: Final = struct.Struct("<QQQII")
 """fh offset length mode padding."""
 LSEEK_IN: Final = struct.Struct("<QQII")
 """fh offset whence padding."""
+INIT_IN: Final = struct.Struct("<IIIII44x")
+"""major minor max_readahead flags flags2."""
 INIT_OUT: Final = struct.Struct("<IIIIHHIIHHI28x")
 """major minor max_readahead flags max_background congestion_threshold max_write
 time_gran max_pages map_alignment flags2."""
@@ -55,6 +59,20 @@ def request(
 ) -> bytes:
     length = IN_HEADER.size + len(body)
     return IN_HEADER.pack(length, opcode, unique, nodeid, 0, 0, 1, 0, 0) + body
+
+
+def init(unique: int, *, flags: int = 0, flags2: int = 0) -> bytes:
+    """Return an INIT of protocol 7.45."""
+    body = INIT_IN.pack(7, 45, 1 << 17, flags, flags2)
+    return request(INIT, unique, body, nodeid=0)
+
+
+def open_swapfile(unique: int) -> bytes:
+    return request(OPEN, unique, struct.pack("<II", 2, 0))
+
+
+def release_swapfile(unique: int) -> bytes:
+    return request(RELEASE, unique, struct.pack("<QIIQ", SWAPFILE, 2, 0, 0))
 
 
 def read(unique: int, offset: int, size: int) -> bytes:
@@ -81,6 +99,11 @@ def lseek(unique: int, offset: int, whence: int, *, nodeid: int = SWAPFILE) -> b
 def answer(unique: int, body: bytes = b"", *, error: int = 0) -> bytes:
     """Return what libfuse sends as the answer to a request."""
     return OUT_HEADER.pack(OUT_HEADER.size + len(body), error, unique) + body
+
+
+def opened(handle: int, flags: int) -> bytes:
+    """Return struct fuse_open_out."""
+    return struct.pack("<QII", handle, flags, 0)
 
 
 def written(size: int) -> bytes:
