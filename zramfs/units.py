@@ -5,6 +5,7 @@ the kernel function of the same name answers, to the errno: ``lib/kstrtox.c`` an
 ``lib/cmdline.c`` of Linux 7.3. They never strip blanks.
 """
 
+import os
 from collections.abc import Iterator
 from typing import Final, NewType
 
@@ -96,7 +97,8 @@ def number(text: str, *, maximum: int = _U64, base: int = 10) -> int:
         raise InvalidValue(str(error)) from error
 
 
-_SPACES: Final = " \t\n\v\f\r"
+_SPACES: Final = " \t\n\v\f\r\xa0"
+"""Bytes for which the kernel's isspace() is true: the last is a blank of Latin-1."""
 
 
 def next_args(text: str) -> Iterator[tuple[str, str | None]]:
@@ -105,7 +107,8 @@ def next_args(text: str) -> Iterator[tuple[str, str | None]]:
     The value is None where there is no ``=`` behind the first character; it, or
     the whole word, may stand in double quotes, and then contains blanks.
     """
-    text = text.lstrip(_SPACES)
+    # A character for each byte, as in C: a byte of an encoded letter is one, too.
+    text = os.fsencode(text).decode("latin-1").lstrip(_SPACES)
     while text:
         is_quoted = text.startswith('"')
         end = _end_of_word(text)
@@ -116,9 +119,14 @@ def next_args(text: str) -> Iterator[tuple[str, str | None]]:
         if is_quoted or (equals > 0 and word.startswith('"', equals + 1)):
             word = word.removesuffix('"')
         if equals < 0:
-            yield word, None
+            yield _recoded(word), None
         else:
-            yield word[:equals], word[equals + 1 :].removeprefix('"')
+            value = word[equals + 1 :].removeprefix('"')
+            yield _recoded(word[:equals]), _recoded(value)
+
+
+def _recoded(word: str) -> str:
+    return os.fsdecode(word.encode("latin-1"))
 
 
 def _end_of_word(text: str) -> int:

@@ -5,6 +5,7 @@ up to its NUL, in 64-bit arithmetic.
 """
 
 import errno
+import os
 
 import hypothesis.strategies as st
 from hypothesis import example, given
@@ -115,7 +116,7 @@ def c_kstrtoint(text: str) -> int:
 
 
 def isspace(character: str) -> bool:
-    return character in " \t\n\v\f\r"
+    return character in " \t\n\v\f\r\xa0"
 
 
 def skip_spaces(string: CString) -> None:
@@ -166,6 +167,11 @@ def c_next_arg(string: CString) -> tuple[str, str | None]:
     return c_string(characters, 0), value
 
 
+def latin_1(word: str | None) -> str | None:
+    """Return *word* with a letter for each of its bytes."""
+    return None if word is None else os.fsencode(word).decode("latin-1")
+
+
 def c_next_args(text: str) -> list[tuple[str, str | None]]:
     string = CString(text)
     found = []
@@ -175,7 +181,10 @@ def c_next_args(text: str) -> list[tuple[str, str | None]]:
     return found
 
 
-@given(st.text('ab="  \n\t', max_size=16))
+latin = st.text('ab="  \n\t\xa0\xe9\xc3', max_size=16)
+
+
+@given(latin)
 @example('"a="b""')
 @example('"a=b"c"')
 @example('a="b"c"')
@@ -183,7 +192,9 @@ def c_next_args(text: str) -> list[tuple[str, str | None]]:
 @example('"="')
 @example('""=""')
 def test_next_args_is_the_kernels(text: str) -> None:
-    assert list(next_args(text)) == c_next_args(text)
+    found = next_args(os.fsdecode(text.encode("latin-1")))
+
+    assert [(latin_1(key), latin_1(value)) for key, value in found] == c_next_args(text)
 
 
 @given(

@@ -1,13 +1,16 @@
 """zramfs.core.block_state: debugfs' lines, to the byte."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.unit.conftest import NR_SLOTS
 from tests.unit.passes import fill, flags, opened, request, run
-from tests.unit.requests import discard
+from tests.unit.requests import discard, write_page
 from zramfs.core import slots
 from zramfs.core.block_state import LINE_BYTES, read_block_state
 from zramfs.core.device import Device
+from zramfs.core.table import Words
 from zramfs.errors import NotInitialised
 
 MUCH = 1 << 20
@@ -104,3 +107,26 @@ def test_there_is_nothing_behind_the_end(device: Device) -> None:
 def test_a_bare_device_has_no_state(bare: Device, size: int) -> None:
     with pytest.raises(NotInitialised, match="no disksize"):
         read_block_state(bare, 0, size)
+
+
+def test_a_read_of_a_few_lines_looks_at_a_few_slots(
+    bare: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(bare, "lz4", nr_slots=1 << 16)
+    for index in range(0, 1 << 16, 64):
+        write_page(bare, index, "text")
+    seen: list[int] = []
+    scan = bare.store.table.scan
+
+    def watched(start: int, stop: int) -> Iterator[tuple[int, Words]]:
+        for first, words in scan(start, stop):
+            seen.append(words.size)
+            yield first, words
+
+    monkeypatch.setattr(
+        "zramfs.core.table.SlotTable.scan", lambda _, *run: watched(*run)
+    )
+    text, _ = read_block_state(bare, 0, 10 * LINE_BYTES + 1)
+
+    assert len(text) == 10 * LINE_BYTES
+    assert sum(seen) <= 2048

@@ -9,7 +9,7 @@ import trio
 from tests.unit.passes import fill
 from zramfs.core.block_state import LINE_BYTES
 from zramfs.core.device import Device
-from zramfs.errors import InvalidValue, NotInitialised, WrongDirection
+from zramfs.errors import InvalidValue, NotInitialised
 from zramfs.mount.bio import Bio
 from zramfs.mount.control import control_files
 from zramfs.mount.files import Files
@@ -124,9 +124,13 @@ def test_a_page_that_goes_meanwhile_is_not_listed(
 
 
 @pytest.mark.parametrize("flags", [os.O_WRONLY, os.O_RDWR])
-def test_it_cannot_be_opened_for_writing(state: BlockState, flags: int) -> None:
-    with pytest.raises(WrongDirection, match="block_state: mode 0400"):
-        state.open(flags)
+def test_it_can_be_opened_for_writing_and_not_written(
+    state: BlockState, flags: int
+) -> None:
+    handle = state.open(flags)
+
+    with pytest.raises(InvalidValue, match="block_state is not written to"):
+        trio.run(state.files.write, handle, 0, b"1")
 
 
 def test_a_bare_device_can_be_opened_and_not_read(bare: Device) -> None:

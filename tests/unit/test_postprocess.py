@@ -454,3 +454,16 @@ def test_an_algorithm_that_is_not_configured_is_refused(
 
     with pytest.raises(InvalidValue, match=f"no algorithm has priority {priority}"):
         bare.recompress(request(priority=priority))
+
+
+def test_the_next_write_sees_what_a_pass_has_used(
+    bare: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zramfs.core.postprocess._WASTE_SHIFT", 0)  # never
+    half_idle(bare, 200)
+    run(bare.recompress(request(mode=slots.IDLE)))
+
+    write_page(bare, 0, "part:220")
+
+    after = bare.mm_stat()
+    assert after.mem_used_max == after.mem_used_total

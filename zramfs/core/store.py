@@ -246,6 +246,8 @@ class Store:
         pool = self._pool
         klass = (size + CLASS_MASK) >> CLASS_SHIFT
         place = pool.alloc(klass)
+        if pool.nr_pages > pool.nr_pages_max:  # noqa: PLR1730  # max() takes longer
+            pool.nr_pages_max = pool.nr_pages
         if self.limit_pages and pool.nr_pages > self.limit_pages:
             pool.free(klass, place)
             raise MemoryLimitExceeded(f"page {index}: {self.limit_pages} pages in use")
@@ -328,19 +330,17 @@ class Store:
     def exchange(self, claim: Claim, stored: Stored, priority: int) -> None:
         """Put *stored*, made by the algorithm of *priority*, in place of the page.
 
-        The page is the same, so no limit applies; it looks untouched since boot.
+        No limit applies, and mem_used_max stays; it looks untouched since boot.
         """
         # invariant: only a claim that holds may be exchanged.
         assert self.claims.holds(claim), claim
-        index = claim.index
+        index, pool = claim.index, self._pool
         old = self._words[index]
-        pool = self._pool
         size = len(stored)
         klass = (size + CLASS_MASK) >> CLASS_SHIFT
         nr_pages_max = pool.nr_pages_max
         place = pool.alloc(klass)
         pool.write(klass, place, stored)
-        # Recompression does not raise mem_used_max (zram_drv.c).
         pool.nr_pages_max = nr_pages_max
         word = size | priority << PRIORITY_SHIFT | place << PAYLOAD_SHIFT
         if old & HUGE:

@@ -173,7 +173,7 @@ class SlotTable:
     def allocated(self, index: int, most: int) -> list[int]:
         """Return up to *most* slots from *index* on that are not empty."""
         found: list[int] = []
-        for start, words in self.scan(index, self.nr_slots):
+        for start, words in self._scan_on(index):
             used = np.flatnonzero(words)[: most - len(found)]
             found += (used + start).tolist()
             if len(found) == most:

@@ -70,7 +70,8 @@ class Files:
             raise NoSuchFile(f"inode {inode} is no file")
         direction = flags & os.O_ACCMODE
         readable = attribute.show or attribute.lines or direction == os.O_WRONLY
-        writable = attribute.parse or direction == os.O_RDONLY
+        # debugfs, unlike sysfs, lets root open any file in any direction.
+        writable = attribute.parse or attribute.lines or direction == os.O_RDONLY
         if not readable or not writable:
             raise WrongDirection(f"{attribute.name}: mode {attribute.mode:04o}")
         self._opened += 1
@@ -141,6 +142,8 @@ class Files:
         if handle == SWAPFILE_INODE:
             return await self._bio.write(offset, memoryview(data))
         attribute = self._attribute(handle)
+        if not attribute.parse:
+            raise InvalidValue(f"{attribute.name} is not written to")
         taken = data[:ATTRIBUTE_SIZE]
         text = os.fsdecode(taken.split(b"\0", 1)[0])
         try:
