@@ -4,12 +4,15 @@ A property test that nobody has seen fail proves nothing. Each bug is one that c
 be made, or was: a subclass that does one thing wrong.
 """
 
+from collections.abc import Iterable
+
 from tests.property.model import WatchedPool
 from zramfs.core import slots
 from zramfs.core.claims import Claim, Claims
 from zramfs.core.codecs import HUGE_CLASS_SIZE, Stored
 from zramfs.core.compaction import Compaction
 from zramfs.core.pool import HUGE_CLASS, Live, class_of
+from zramfs.core.reader import Reader
 from zramfs.core.steps import Steps
 from zramfs.core.store import Store
 from zramfs.errors import MemoryLimitExceeded
@@ -376,3 +379,28 @@ class RecoversWithoutCounting(Store):
     def recover(self) -> None:
         super().recover()
         self.compr_data_size = 0
+
+
+class ReadsRunsUnseen(Reader):
+    """Reading several pages at once is no access."""
+
+    def access(
+        self, first: PageIndex, nr_pages: int, now_s: int, mark: int
+    ) -> Iterable[int]:
+        return super().access(first, nr_pages * 0, now_s, mark)
+
+
+class MarksOnlyTheFirst(Reader):
+    """Of several pages that are read, the others keep their marks."""
+
+    def access(
+        self, first: PageIndex, nr_pages: int, now_s: int, mark: int
+    ) -> Iterable[int]:
+        return super().access(first, min(nr_pages, 1), now_s, mark)
+
+
+class TakesTheFirstFill(Reader):
+    """The same-filled pages among others are all like page 0."""
+
+    def _same_block(self, index: PageIndex) -> bytes:
+        return super()._same_block(PageIndex(index * 0))

@@ -15,6 +15,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from tests.pages import make_page
 from tests.property.model import KINDS, Model
 from tests.verify import Slot
 from zramfs.core import slots
@@ -116,6 +117,25 @@ class TwoSlots(FewSlots):
     """An object can be moved to where the other was."""
 
     nr_slots = 2
+
+
+class Requests(TwoSlots):
+    """A request is for several pages."""
+
+    nr_slots = 3
+
+    @rule(index=Machine.indexes, kinds=st.lists(kinds, min_size=2, max_size=3))
+    def write_pages(self, index: int, kinds: list[str]) -> None:
+        pages = [make_page(KINDS[kind], at) for at, kind in enumerate(kinds, index)]
+        self.model.write(index * PAGE_SIZE, b"".join(pages))
+
+    @rule(
+        index=Machine.indexes,
+        nr_pages=st.integers(2, 3),
+        mark=st.sampled_from([0, slots.NO_WB]),
+    )
+    def read_pages(self, index: int, nr_pages: int, mark: int) -> None:
+        self.model.read(index * PAGE_SIZE, nr_pages * PAGE_SIZE, mark)
 
 
 requests = st.builds(

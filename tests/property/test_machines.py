@@ -13,6 +13,7 @@ from tests.property.machines import (
     OneSlot,
     Recompressing,
     RecompressingOne,
+    Requests,
     TwoSlots,
 )
 from tests.property.model import WatchedPool
@@ -37,6 +38,16 @@ def test_recompression_harms_nobody_who_comes_in_between(
     monkeypatch.setattr("zramfs.core.store.Pool", WatchedPool)
 
     run_state_machine_as_test(machine)
+
+
+def test_the_pages_of_a_request_are_kept_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("zramfs.core.ranges.MANY", 1)
+    monkeypatch.setattr("zramfs.core.compaction._MOVES", 1)
+    monkeypatch.setattr("zramfs.core.store.Pool", WatchedPool)
+
+    run_state_machine_as_test(Requests)
 
 
 def test_many_pages_are_kept_while_the_pool_is_compacted(

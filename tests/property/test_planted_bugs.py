@@ -12,12 +12,14 @@ from tests.property.machines import (
     Machine,
     OneSlot,
     RecompressingOne,
+    Requests,
     TwoSlots,
 )
 from tests.property.model import WatchedPool
 from zramfs.core.claims import Claims as ClaimsOfAStore
 from zramfs.core.compaction import Compaction
 from zramfs.core.pool import Pool
+from zramfs.core.reader import Reader
 from zramfs.core.store import Store
 
 ONE_SLOT = [
@@ -72,6 +74,11 @@ CLAIMS = [
     bugs.ReleasesAnyClaim,
     bugs.KeepsLostClaims,
 ]
+REQUESTS = [
+    bugs.ReadsRunsUnseen,
+    bugs.MarksOnlyTheFirst,
+    bugs.TakesTheFirstFill,
+]
 
 BUGS = [
     *((bug, OneSlot) for bug in ONE_SLOT),
@@ -80,6 +87,7 @@ BUGS = [
     *((bug, RecompressingOne) for bug in RECOMPRESSING),
     *((bug, Killed) for bug in KILLED),
     *((bug, Claims) for bug in CLAIMS),
+    *((bug, Requests) for bug in REQUESTS),
 ]
 
 # Where a class is taken from; a bug goes there in its place.
@@ -88,6 +96,7 @@ PLACES: dict[type, str] = {
     Pool: "zramfs.core.store.Pool",
     Compaction: "zramfs.core.store.Compaction",
     ClaimsOfAStore: "zramfs.core.store.Claims",
+    Reader: "zramfs.core.store.Reader",
 }
 
 # Always the same examples, and no time spent on making the failing one small.
@@ -110,13 +119,14 @@ def expect_failure(machine: type[Machine]) -> None:
 
 @pytest.mark.parametrize(("bug", "machine"), BUGS)
 def test_a_machine_finds_what_is_wrong(
-    bug: type[Store] | type[Pool] | type[Compaction] | type[ClaimsOfAStore],
+    bug: type[Store | Pool | Compaction | ClaimsOfAStore | Reader],
     machine: type[Machine],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("zramfs.core.compaction._MOVES", 1)
     monkeypatch.setattr("zramfs.core.postprocess._BATCH", 1)
     monkeypatch.setattr("zramfs.core.postprocess._BATCH_MANY", 1)
+    monkeypatch.setattr("zramfs.core.ranges.MANY", 1)
     monkeypatch.setattr("zramfs.core.store.Pool", WatchedPool)
     monkeypatch.setattr(PLACES[bug.__mro__[-2]], bug)
 

@@ -18,6 +18,7 @@ LAYERS = (
     (
         "zramfs.core.slots",
         "zramfs.core.codecs",
+        "zramfs.core.chunks",
         "zramfs.core.stats",
         "zramfs.core.lifecycle",
         "zramfs.core.steps",
@@ -25,7 +26,12 @@ LAYERS = (
     ("zramfs.core.pool",),
     ("zramfs.core.table", "zramfs.core.zsmalloc", "zramfs.core.spilled"),
     ("zramfs.core.blocks", "zramfs.core.claims", "zramfs.core.layout"),
-    ("zramfs.core.compaction", "zramfs.core.backing", "zramfs.core.recovery"),
+    (
+        "zramfs.core.compaction",
+        "zramfs.core.backing",
+        "zramfs.core.reader",
+        "zramfs.core.recovery",
+    ),
     ("zramfs.core.store",),
     ("zramfs.core.postprocess", "zramfs.core.ranges", "zramfs.core.config"),
     ("zramfs.core.writeback",),
@@ -47,6 +53,7 @@ LOOSE = ("zramfs.mount", "zramfs.cli")
 
 # Who alone may import what.
 BORDERS = {
+    "blosc": "zramfs.core.chunks",
     "cramjam": "zramfs.core.codecs",
     "lz4": "zramfs.core.codecs",
     "zstandard": "zramfs.core.codecs",

@@ -70,6 +70,10 @@ class Codec:
     compress_many: Callable[[list[bytes]], list[bytes]] | None = None
     """Compresses pages on all processors in one call, if the library can; other
     threads run meanwhile."""
+    is_lz4: bool = False
+    """Whether an object is a plain LZ4 block, which needs no dictionary."""
+    makes_chunks: bool = False
+    """Whether `compress_pages` in `zramfs.core.chunks` makes the same objects."""
 
 
 _LZ4_LEVELS: Final = range(1, 65537 + 1)  # LZ4_ACCELERATION_MAX
@@ -97,6 +101,8 @@ def _lz4(params: Params) -> Codec:
             name="lz4",
             compress=partial(cramjam.lz4.compress_block, store_size=False),
             decompress=_lz4_page,
+            is_lz4=True,
+            makes_chunks=True,
         )
     # cramjam knows neither levels nor dictionaries.
     known = {"dict": params.dictionary} if params.dictionary else {}
@@ -110,6 +116,7 @@ def _lz4(params: Params) -> Codec:
             **known,
         ),
         decompress=partial(lz4.block.decompress, uncompressed_size=PAGE_SIZE, **known),
+        is_lz4=not known,
     )
 
 
@@ -135,6 +142,7 @@ def _lz4hc(params: Params) -> Codec:
             **known,
         ),
         decompress=partial(lz4.block.decompress, uncompressed_size=PAGE_SIZE, **known),
+        is_lz4=not known,
     )
 
 

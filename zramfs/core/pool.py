@@ -108,6 +108,7 @@ class Pool:
     __slots__ = (
         "_arena",
         "_bases",
+        "_bases_array",
         "_free",
         "_held",
         "_nr_places",
@@ -138,6 +139,7 @@ class Pool:
         for klass in _CLASSES:
             self._bases[klass] = base
             base += _segment_bytes(klass, nr_slots)
+        self._bases_array = np.array(self._bases, np.int64)
 
     def close(self) -> None:
         """Let go of the memory, so that it can be unmapped."""
@@ -274,6 +276,17 @@ class Pool:
         """
         start = self._bases[klass] + (index * klass << CLASS_SHIFT)
         return self._view[start : start + size]
+
+    def read_many(self, sizes: Live, indexes: Live) -> list[memoryview]:
+        """Return the objects of these sizes and indexes, as `read` each.
+
+        An object of no size is empty, wherever it lies.
+        """
+        classes = (sizes + CLASS_MASK) >> CLASS_SHIFT
+        starts = self._bases_array[classes] + indexes * (classes << CLASS_SHIFT)
+        ends = (starts + sizes).tolist()
+        view = self._view
+        return [view[at:end] for at, end in zip(starts.tolist(), ends, strict=True)]
 
     def live(self) -> Live:
         """Return the number of used objects of each class.

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from zramfs.core.blocks import Blocks
+from zramfs.core.reader import MANY
 from zramfs.core.slots import WB
 from zramfs.core.spilled import Spilled
 from zramfs.core.steps import Steps
@@ -78,7 +79,7 @@ def plan_read(store: Store, offset: int, length: int) -> Plan:
 def plan_edges(store: Store, offset: int, length: int) -> Plan:
     """Plan to read those edges of a range that are written back."""
     edges = _edges(offset, length)
-    indexes = [index for index in edges if store.is_spilled(PageIndex(index))]
+    indexes = [index for index in edges if store.table.is_spilled(PageIndex(index))]
     return _plan(store, offset, length, indexes)
 
 
@@ -86,7 +87,7 @@ def _plan(store: Store, offset: int, length: int, indexes: Sequence[int]) -> Pla
     plan = Plan(blocks=store.blocks, offset=offset & IN_PAGE, length=length)
     try:
         for index in map(PageIndex, indexes):
-            spilled = store.is_spilled(index)
+            spilled = store.table.is_spilled(index)
             plan.pages.append(store.spilled(index) if spilled else store.read(index))
     except BaseException:
         plan.close()
@@ -100,7 +101,11 @@ def read_range(store: Store, offset: int, length: int, mark: int) -> bytes:
     if store.blocks.nr_used and store.table.has_flagged(indexes, WB):
         raise NotResident(f"pages {indexes.start} to {indexes.stop - 1}")
     read = store.read
-    data = b"".join([read(PageIndex(index), mark) for index in indexes])
+    data = None
+    if len(indexes) >= MANY:
+        data = store.read_many(PageIndex(indexes.start), len(indexes), mark)
+    if data is None:
+        data = b"".join([read(PageIndex(index), mark) for index in indexes])
     skip = offset & IN_PAGE
     return data if len(data) == length else data[skip : skip + length]
 
@@ -110,7 +115,10 @@ def check_edges(store: Store, offset: int, length: int, fetched: Fetched) -> Non
     if not store.blocks.nr_used:
         return
     for index in map(PageIndex, _edges(offset, length)):
-        if store.is_spilled(index) and _fetched_page(store, index, fetched) is None:
+        if (
+            store.table.is_spilled(index)
+            and _fetched_page(store, index, fetched) is None
+        ):
             raise NotResident(f"page {index}")
 
 
@@ -120,7 +128,7 @@ def _fetched_page(store: Store, index: PageIndex, fetched: Fetched) -> bytes | N
     Its block is pinned all the time: while the slot points to it, it is.
     """
     for spilled, page in fetched.items():
-        if spilled.index == index and store.is_in(index, spilled.block):
+        if spilled.index == index and store.table.is_in(index, spilled.block):
             return page
     return None
 
@@ -135,7 +143,11 @@ def write_range(
         index = PageIndex((offset + done) >> PAGE_SHIFT)
         start = (offset + done) & IN_PAGE
         piece = data[done : done + PAGE_SIZE - start]
-        if len(piece) == PAGE_SIZE:
+        nr_pages = (len(data) - done) >> PAGE_SHIFT
+        if nr_pages >= MANY and not start:
+            piece = data[done : done + (nr_pages << PAGE_SHIFT)]
+            store.write_many(index, piece)
+        elif len(piece) == PAGE_SIZE:
             store.write(index, piece)
         else:
             page = bytearray(_fetched_page(store, index, fetched) or store.read(index))

@@ -24,7 +24,7 @@ from zramfs.core.slots import (
     WB,
 )
 from zramfs.core.steps import Steps
-from zramfs.units import PageIndex, page_align
+from zramfs.units import BlockIndex, PageIndex, page_align
 
 Words = np.ndarray[tuple[int], np.dtype[np.uint64]]
 """Slot words, for what is done with many at once."""
@@ -118,6 +118,15 @@ class SlotTable:
     def is_zero(self, index: PageIndex) -> bool:
         """Whether the page at *index* is known to be all zeros."""
         return not self.words[index] & int(_NOT_FLAGS)
+
+    def is_spilled(self, index: PageIndex) -> bool:
+        """Whether the page at *index* is written back."""
+        return bool(self.words[index] & WB)
+
+    def is_in(self, index: PageIndex, block: BlockIndex) -> bool:
+        """Whether the page at *index* is written back, and in *block*."""
+        word = self.words[index]
+        return bool(word & WB) and word >> PAYLOAD_SHIFT == block
 
     def next_data(self, index: int) -> int | None:
         """Return the first page from *index* on that is not all zeros, if any."""

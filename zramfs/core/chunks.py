@@ -1,0 +1,105 @@
+"""Chunks: many pages compressed, or decompressed, in one call.
+
+c-blosc cuts data into blocks and makes a plain LZ4 block of each, with the LZ4 and
+the settings that `lz4` here has, so with blocks of a page the objects of a chunk are
+byte for byte those of pages compressed one by one. A chunk is
+
+    header      version 2, version 1, flags, typesize; bytes, bytes in a block,
+                bytes in the chunk
+    offsets     where in the chunk each block begins, 4 bytes each
+    blocks      the size of the object in 4 bytes, then the object: LZ4, or the
+                page itself if the size is a page's
+
+A header and offsets are only ever read that are made here, so what a corrupt object
+can do ends in LZ4's decompressor, which stays within its buffers and is asked for a
+whole page.
+"""
+
+from collections.abc import Sequence
+from struct import Struct
+from typing import Final
+
+import blosc
+import numpy as np
+from blosc import blosc_extension
+
+from zramfs.units import PAGE_SHIFT, PAGE_SIZE
+
+Sizes = np.ndarray[tuple[int], np.dtype[np.int64]]
+"""Sizes of objects in bytes."""
+
+_HEADER: Final = Struct("<BBBBIII")
+_VERSIONS: Final = (2, 1)  # BLOSC1_VERSION_FORMAT, BLOSC_LZ4_VERSION_FORMAT
+_IS_COPY: Final = 1 << 1  # BLOSC_MEMCPYED
+_LZ4_BLOCKS: Final = 1 << 5 | 1 << 4  # BLOSC_LZ4_FORMAT, each block one stream
+
+_TYPE_SIZE: Final = 64
+"""More than c-blosc's MAX_SPLITS: of smaller types it makes several streams."""
+
+_FASTEST: Final = 9
+"""The level of c-blosc's that is LZ4's acceleration of 1."""
+
+_SIZE_BYTES: Final = 4
+
+blosc.set_blocksize(PAGE_SIZE)
+# Two threads gain a quarter from a MiB on, and lose below a quarter of it.
+blosc.set_nthreads(1)
+blosc.set_releasegil(True)
+
+
+def compress_pages(pages: memoryview) -> list[memoryview] | None:
+    """Return the object of each page, or the page where that is not smaller.
+
+    None if next to nothing gets smaller: then there is no chunk.
+    """
+    chunk: bytes = blosc.compress(
+        pages,
+        typesize=_TYPE_SIZE,
+        clevel=_FASTEST,
+        shuffle=blosc.NOSHUFFLE,
+        cname="lz4",
+    )
+    _, _, flags, *_ = _HEADER.unpack_from(chunk)
+    if flags & _IS_COPY:
+        return None
+    view = memoryview(chunk)
+    words = np.frombuffer(chunk, "<i4", len(pages) >> PAGE_SHIFT, _HEADER.size)
+    objects = []
+    for at in words.tolist():
+        start = at + _SIZE_BYTES
+        size = int.from_bytes(chunk[at:start], "little")
+        objects.append(view[start : start + size])
+    return objects
+
+
+def same_pages(pages: memoryview) -> frozenset[int]:
+    """Return which of *pages* are one machine word, repeated."""
+    words = np.frombuffer(pages, np.uint64).reshape(-1, PAGE_SIZE // 8)
+    likely = np.flatnonzero(words[:, 0] == words[:, -1]).tolist()
+    return frozenset(at for at in likely if (words[at] == words[at, 0]).all())
+
+
+def decompress_pages(
+    objects: Sequence[memoryview | bytes], sizes: Sizes
+) -> bytes | None:
+    """Return the pages of *objects*, which have *sizes*; None if one is corrupt.
+
+    An object of a page's size is the page itself.
+    """
+    nr_pages = len(objects)
+    first = _HEADER.size + nr_pages * _SIZE_BYTES
+    ends = first + np.cumsum(sizes + _SIZE_BYTES)
+    starts = ends - (sizes + _SIZE_BYTES)
+    header = _HEADER.pack(
+        *(*_VERSIONS, _LZ4_BLOCKS, _TYPE_SIZE),
+        *(nr_pages << PAGE_SHIFT, PAGE_SIZE, int(ends[-1])),
+    )
+    parts: list[memoryview | bytes] = [header, starts.astype("<i4").tobytes()]
+    parts += (2 * nr_pages) * (b"",)
+    parts[2::2] = sizes.astype("<i4").view("V4").tolist()
+    parts[3::2] = objects
+    try:
+        pages: bytes = blosc.decompress(b"".join(parts))
+    except blosc_extension.error:
+        return None
+    return pages
