@@ -11,7 +11,17 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from zramfs import __version__
-from zramfs.cli import doctor, mount, status, swapoff, swapon, top, umount, upgrade
+from zramfs.cli import (
+    doctor,
+    execute,
+    mount,
+    status,
+    swapoff,
+    swapon,
+    top,
+    umount,
+    upgrade,
+)
 from zramfs.cli.options import Parser
 from zramfs.cli.standard import open_standard_files
 from zramfs.errors import ZramError, sentence
@@ -36,6 +46,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "top": top,
     "doctor": doctor,
     "upgrade": upgrade,
+    "exec": execute,
 }
 
 

@@ -28,16 +28,19 @@ def loops_on(mountpoint: Path, sys_block: Path = SYS_BLOCK) -> list[Path]:
     ]
 
 
+def disk_of(loop: Path, sys_block: Path = SYS_BLOCK) -> Disk | None:
+    """Return what the kernel tells of *loop*, None if it has gone."""
+    dev, diskseq = (
+        _read(sys_block / loop.name / name).decode().rstrip("\n")
+        for name in ("dev", "diskseq")
+    )
+    return Disk(name=loop.name, dev=dev, diskseq=diskseq) if dev else None
+
+
 def disk_on(mountpoint: Path, sys_block: Path = SYS_BLOCK) -> Disk | None:
     """Return the first of `loops_on`, as the kernel tells of it."""
-    for loop in loops_on(mountpoint, sys_block):
-        dev, diskseq = (
-            _read(sys_block / loop.name / name).decode().rstrip("\n")
-            for name in ("dev", "diskseq")
-        )
-        if dev:
-            return Disk(name=loop.name, dev=dev, diskseq=diskseq)
-    return None
+    disks = (disk_of(loop, sys_block) for loop in loops_on(mountpoint, sys_block))
+    return next(filter(None, disks), None)
 
 
 def _read(path: Path) -> bytes:
