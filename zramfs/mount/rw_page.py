@@ -186,7 +186,7 @@ class Lane:
         elif opcode == wire.FUSE_LSEEK:
             self._lseek(unique, length)
         elif opcode in wire.COUNTED:
-            self._count(opcode, unique)
+            self._count(opcode, unique, length)
         else:
             self._relay.send(opcode, unique, self._view[:length])
 
@@ -247,8 +247,10 @@ class Lane:
             raise InvalidValue(f"lseek whence {whence}")
         self._reply(wire.LSEEK_OUT.pack(wire.LSEEK_OUT.size, 0, unique, found))
 
-    def _count(self, opcode: int, unique: int) -> None:
+    def _count(self, opcode: int, unique: int, length: int) -> None:
         """Answer an OPEN or a RELEASE here, where the answer is next to the count."""
+        if length < wire.IN_HEADER_SIZE:
+            raise InvalidValue(f"an opcode {opcode} of {length} bytes")
         self._openers.begin(unique)
         if opcode == wire.FUSE_OPEN:
             self._device.open()
