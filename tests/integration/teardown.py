@@ -188,9 +188,18 @@ def take_down(directory: Path, step_s: float = STEP_S) -> None:
         _unmount(mount, step_s)
     for pid in processes_of(directory):
         if not wait_for_end(pid, step_s):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            wait_for_end(pid, step_s)
+            break
+    while left := [*filter(is_running, processes_of(directory))]:
+        _kill(left, step_s)
+
+
+def _kill(pids: list[int], step_s: float) -> None:
+    """Kill all at once: a supervisor that is left starts another worker."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for pid in pids:
+        wait_for_end(pid, step_s)
 
 
 def leftovers(directory: Path) -> list[str]:
