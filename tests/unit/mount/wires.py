@@ -38,6 +38,8 @@ FALLOCATE_IN: Final = struct.Struct("<QQQII")
 """fh offset length mode padding."""
 LSEEK_IN: Final = struct.Struct("<QQII")
 """fh offset whence padding."""
+CAPABLE: Final = 1 | 1 << 5 | 1 << 13 | 1 << 14 | 1 << 22
+"""FUSE_ASYNC_READ BIG_WRITES DO_READDIRPLUS READDIRPLUS_AUTO MAX_PAGES."""
 INIT_IN: Final = struct.Struct("<IIIII44x")
 """major minor max_readahead flags flags2."""
 INIT_OUT: Final = struct.Struct("<IIIIHHIIHHI28x")
@@ -63,7 +65,7 @@ def request(
 
 def init(unique: int, *, flags: int = 0, flags2: int = 0) -> bytes:
     """Return an INIT of protocol 7.45."""
-    body = INIT_IN.pack(7, 45, 1 << 17, flags, flags2)
+    body = INIT_IN.pack(7, 45, 1 << 17, CAPABLE | flags, flags2)
     return request(INIT, unique, body, nodeid=0)
 
 
