@@ -84,6 +84,12 @@ class NotBlockDevice(ZramError):
     errno = errno.ENOTBLK
 
 
+class ForeignFile(ZramError):
+    """The file that is to hold pages holds something else, or has another size."""
+
+    errno = errno.EEXIST
+
+
 class BackingDeviceFull(ZramError):
     """The backing device has no free block, and more pages should go there."""
 
@@ -100,6 +106,18 @@ class ReadFailed(ZramError):
 
 class WriteFailed(ZramError):
     """A page of the request could not be stored; the old one is intact."""
+
+
+class SpillReadFailed(ZramError):
+    """A written-back page does not come back."""
+
+
+class ShortTransfer(ZramError):
+    """The backing device has become too short."""
+
+
+class CorruptBlock(ZramError):
+    """A block of the backing device is not what was written there."""
 
 
 class CorruptPage(ZramError):

@@ -43,7 +43,8 @@ LAYERS = (
     ),
     ("zramfs.core.attributes",),
     ("zramfs.core.block_layer",),
-    ("zramfs.memory",),
+    ("zramfs.memory", "zramfs.seal"),
+    ("zramfs.spill",),
     ("zramfs.mount",),
     ("zramfs.cli",),
     ("zramfs.__main__",),
@@ -55,6 +56,8 @@ LOOSE = ("zramfs.mount", "zramfs.cli")
 BORDERS = {
     "blosc": "zramfs.core.chunks",
     "cramjam": "zramfs.core.codecs",
+    "cryptography": "zramfs.seal",
+    "xxhash": "zramfs.seal",
     "lz4": "zramfs.core.codecs",
     "zstandard": "zramfs.core.codecs",
     "zlib": "zramfs.core.codecs",

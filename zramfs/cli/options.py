@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from zramfs.core.attributes import ATTRIBUTES, Attribute
-from zramfs.errors import ZramError
+from zramfs.errors import InvalidValue, ZramError
 from zramfs.mount.config import DATA_PATHS, Config
 from zramfs.mount.control import control_files
 from zramfs.mount.paths import Paths, RwPage
+from zramfs.seal import CIPHERS
+from zramfs.units import PAGE_SIZE, memparse
 
 _GENERIC: Final = frozenset(
     {
@@ -98,10 +100,31 @@ class _MountOptionAction(argparse.Action):
                 parser.error(f"unknown mount option {item!r}")
             if name in _SETTINGS:
                 _set(parser, namespace, name, value)
-            elif name == "data_path" and value not in DATA_PATHS:
-                parser.error(f"unknown data path {value!r}")
             else:
-                setattr(namespace, name, value)
+                setattr(namespace, name, _plain(parser, name, value))
+
+
+def _plain(parser: argparse.ArgumentParser, name: str, value: str) -> str | int:
+    """Return what an option that is no attribute means by *value*."""
+    if value not in _CHOICES.get(name, (value,)):
+        parser.error(f"unknown {name.replace('_', ' ')} {value!r}")
+    if name != "backing_size":
+        return value
+    try:
+        return _size(value)
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"bad backing_size: {error}")
+
+
+def _size(text: str) -> int:
+    """Return *text* as a size of whole pages."""
+    try:
+        size = memparse(text) & -PAGE_SIZE
+    except InvalidValue as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if not size:
+        raise argparse.ArgumentTypeError(f"less than a page: {text!r}")
+    return size
 
 
 _SETTINGS: Final[Mapping[str, Attribute]] = {
@@ -111,7 +134,12 @@ _SETTINGS: Final[Mapping[str, Attribute]] = {
 }
 """Every control file that is an option, by name."""
 
-_PLAIN: Final = ("data_path", "log_file")
+_PLAIN: Final = ("data_path", "log_file", "backing_size", "encrypt")
+
+_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "data_path": DATA_PATHS,
+    "encrypt": CIPHERS,
+}
 
 
 def add_mount_options(parser: argparse.ArgumentParser) -> None:
@@ -131,6 +159,17 @@ def add_mount_options(parser: argparse.ArgumentParser) -> None:
         choices=DATA_PATHS,
         default=DATA_PATHS[0],
         help="who reads /dev/fuse (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--backing-size",
+        metavar="SIZE",
+        type=_size,
+        help="make backing_dev, a file of this size, unless it is there already",
+    )
+    parser.add_argument(
+        "--encrypt",
+        choices=CIPHERS,
+        help="encrypt pages that are written back, with a key in memory only",
     )
     parser.add_argument(
         "--log-file",
@@ -154,4 +193,6 @@ def to_config(args: argparse.Namespace, *, foreground: bool) -> Config:
         data_path=args.data_path,
         foreground=foreground,
         log_file=args.log_file,
+        backing_size=args.backing_size,
+        encrypt=args.encrypt,
     )

@@ -39,6 +39,14 @@ class Counters(Words):
     """Pages asked for from the backing device."""
     bd_writes: int
     """Pages that were written to it, also if their slot had changed by then."""
+    bd_read_errors: int
+    """Pages that it did not give back, with an error."""
+    bd_short_reads: int
+    """Pages that it did not give back, because it has become too short."""
+    bd_corrupt_blocks: int
+    """Pages that it gave back changed."""
+    bd_write_errors: int
+    """Pages that it did not take."""
 
 
 class Held(Protocol):

@@ -5,38 +5,120 @@ every await.
 """
 
 import time
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import ExitStack, closing
 from itertools import chain
+from typing import TypeVar
 
 import trio
 
 from zramfs.core.attributes import Attribute
 from zramfs.core.device import Device
 from zramfs.core.lifecycle import State
+from zramfs.core.ranges import Fetched, Plan
+from zramfs.core.spilled import Spilled
 from zramfs.core.steps import Steps, Work, Writes
-from zramfs.errors import ZramError
+from zramfs.errors import NotResident, SpillReadFailed, ZramError
+from zramfs.mount.fetch import Fetch
 from zramfs.mount.paths import PathStat
+from zramfs.mount.spill_io import SpillIo
+from zramfs.mount.write_back import WriteBack
+from zramfs.spill import Spill
+
+T = TypeVar("T")
+
+WriteBackPages = Callable[[Writes], Awaitable[None]]
 
 
 class Bio:
     """The asynchronous operations of one device."""
 
-    __slots__ = ("_device", "_pass_lock", "_stat")
+    __slots__ = ("_device", "_pass_lock", "_stat", "io")
 
     def __init__(self, device: Device, stat: PathStat) -> None:
         self._device = device
         self._stat = stat
+        self.io = SpillIo()
+        """What carries pages to the backing device and back."""
         # One pass of long work at a time, as under the kernel's dev_lock.
         self._pass_lock = trio.Lock()
 
     async def read(self, offset: int, length: int) -> bytes:
         """Return the bytes at *offset*: fewer at the end of the device.
 
-        Either reads, or raises Cancelled with nothing read.
+        Either reads, or raises Cancelled with nothing read and nothing pinned.
         """
         self._tick()
         self._stat.bio_reads += 1
-        return self._device.read(offset, length)
+        try:
+            return self._device.read(offset, length)
+        except NotResident:
+            plan = self._device.plan_read(offset, length)
+        with closing(plan):
+            return plan.join(await self._fetch(plan))
+
+    def submit_read(
+        self, offset: int, length: int, end_io: Callable[[bytes | Exception], None]
+    ) -> None:
+        """Read as `read` does, and call *end_io* with the bytes, or an error, then.
+
+        Not a task: starting one and waking it costs as much again as all the rest.
+        """
+        self._tick()
+        self._stat.bio_reads += 1
+        plan = self._device.plan_read(offset, length)
+
+        def end(fetch: Fetch) -> None:
+            answer: bytes | Exception
+            with closing(plan):
+                try:
+                    answer = plan.join(fetch.pages())
+                except SpillReadFailed as error:
+                    answer = error
+            end_io(answer)
+
+        self._start(plan, end)
+
+    def _start(self, plan: Plan, end: Callable[[Fetch], None]) -> Fetch:
+        """Begin to read what *plan* waits for."""
+        fetch = Fetch(self.io, self._spill(), self._device.counters, end)
+        fetch.start(plan.spilled)
+        return fetch
+
+    def _spill(self) -> Spill:
+        spill = self._device.backing.chosen
+        # invariant: nothing is written back without one; a mount opens no others.
+        assert isinstance(spill, Spill), spill
+        return spill
+
+    async def _fetch(self, plan: Plan) -> Fetched:
+        """Return what *plan* waits for; SpillReadFailed if some of it cannot be had.
+
+        Either waits, or raises Cancelled with the device unchanged.
+        """
+        ended = trio.Event()
+        fetch = self._start(plan, lambda _: ended.set())
+        await ended.wait()
+        return fetch.pages()
+
+    async def _change(
+        self, offset: int, length: int, change: Callable[[Fetched], T]
+    ) -> T:
+        """Return what *change* of a range does, with the pages that it needs fetched.
+
+        Others may change them meanwhile, and so it may need others then. Either
+        changes, or raises Cancelled with nothing changed and nothing pinned.
+        """
+        fetched: dict[Spilled, bytes] = {}
+        with ExitStack() as pins:
+            while True:
+                try:
+                    return change(fetched)
+                except NotResident:
+                    plan = self._device.plan_edges(offset, length)
+                # What was fetched is good as long as its block is pinned.
+                pins.callback(plan.close)
+                fetched.update(await self._fetch(plan))
 
     async def write(self, offset: int, data: memoryview) -> int:
         """Store *data* at *offset* and return how many bytes: fewer at the end.
@@ -45,7 +127,26 @@ class Bio:
         """
         self._tick()
         self._stat.bio_writes += 1
-        return self._device.write(offset, data)
+        device = self._device
+        return await self._change(
+            offset, len(data), lambda fetched: device.write(offset, data, fetched)
+        )
+
+    async def discard(self, offset: int, length: int) -> None:
+        """Make the bytes at *offset* zero, up to the end of the device.
+
+        Either does, or raises Cancelled with some of the pages freed.
+        """
+        device = self._device
+        steps = await self._change(
+            offset, length, lambda fetched: device.discard(offset, length, fetched)
+        )
+        # Without an await in between: the edges are zeroed in the first step.
+        await run_steps(steps)
+
+    async def _write_back(self, writes: Writes) -> None:
+        """Write pages back; or raise Cancelled, with some of them in memory still."""
+        await WriteBack(self.io, self._spill(), self._device, writes).run()
 
     def _tick(self) -> None:
         self._device.tick(int(time.clock_gettime(time.CLOCK_BOOTTIME)))
@@ -73,11 +174,13 @@ class Bio:
         async with self._pass_lock:
             self._tick()
             self._device.cwd = cwd
-            await run_steps(attribute.store(self._device, text))
+            await run_steps(attribute.store(self._device, text), self._write_back)
 
 
-async def run_steps(steps: Steps | None) -> None:
-    """Take all *steps*, letting other requests in between.
+async def run_steps(
+    steps: Steps | None, write_back: WriteBackPages | None = None
+) -> None:
+    """Take all *steps*, letting other requests in between; *write_back* as they ask.
 
     Either takes them all, or raises Cancelled after one of them, with *steps* closed.
     """
@@ -86,7 +189,7 @@ async def run_steps(steps: Steps | None) -> None:
     try:
         for work in steps:
             if work:
-                await _run_with_threads(chain((work,), steps))
+                await _run_with_others(chain((work,), steps), write_back)
             else:
                 await trio.lowlevel.checkpoint()
     finally:
@@ -95,8 +198,8 @@ async def run_steps(steps: Steps | None) -> None:
             steps.close()
 
 
-async def _run_with_threads(steps: Steps) -> None:
-    """Take *steps* of which some ask for work.
+async def _run_with_others(steps: Steps, write_back: WriteBackPages | None) -> None:
+    """Take *steps* of which some ask for work, or for pages to be written back.
 
     Either takes them all, or raises Cancelled when what was begun has ended.
     """
@@ -105,10 +208,12 @@ async def _run_with_threads(steps: Steps) -> None:
         jobs: dict[Work, _Job] = {}
         try:
             for work in steps:
-                # invariant: no control file asks for writes.
-                assert not isinstance(work, Writes)
                 if work is None:
                     await trio.lowlevel.checkpoint()
+                elif isinstance(work, Writes):
+                    # invariant: only control files write pages back.
+                    assert write_back, work
+                    await write_back(work)
                 elif work in jobs:
                     await jobs.pop(work).end()
                 else:

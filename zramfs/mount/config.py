@@ -23,6 +23,10 @@ class Config:
     """Whether stderr is the log."""
     log_file: str | None
     """Where to log instead of stderr or the system log."""
+    backing_size: int | None = None
+    """Bytes of the backing file that is made if there is none."""
+    encrypt: str | None = None
+    """The cipher that written-back pages are encrypted with, one of CIPHERS."""
     ready_fd: int | None = None
     """Where to write a byte when the mount is ready."""
 

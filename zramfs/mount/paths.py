@@ -44,6 +44,8 @@ class PathStat(Words):
     """Times that the lane waited for a request without sleeping."""
     spins_paid: int
     """Times that a request came while it did."""
+    declined_spilled: int
+    """Of the READs and WRITEs passed on, those for written-back pages."""
 
 
 class Paths:

@@ -19,15 +19,15 @@ import errno
 import os
 import time
 from collections.abc import Coroutine
+from functools import partial
 from typing import Final
 
 import trio
 
 from zramfs.core.device import Device
-from zramfs.core.steps import Steps
-from zramfs.errors import InvalidValue, ModeNotSupported
+from zramfs.errors import InvalidValue, ModeNotSupported, NotResident
 from zramfs.mount import wire
-from zramfs.mount.bio import Bio, run_steps
+from zramfs.mount.bio import Bio
 from zramfs.mount.paths import Paths
 from zramfs.mount.relay import Relay
 from zramfs.mount.replies import refuse, reply
@@ -122,15 +122,20 @@ class Lane:
     def _burst(self) -> int:
         """Serve what there is, and what comes within a moment; return how many."""
         readv, connection, buffers = os.readv, self._connection, (self._buffer,)
+        io = self._bio.io
         self._device.tick(int(time.clock_gettime(time.CLOCK_BOOTTIME)))
         nr_served = 0
         while nr_served < _BURST:
             try:
                 length = readv(connection, buffers)
             except BlockingIOError:
-                if nr_served and self._spin():
-                    continue
-                break
+                # Reads from the backing device end here, too: sooner than in a task.
+                if io.nr_in_flight and (nr_ended := io.reap()):
+                    nr_served += nr_ended
+                    self._spin_end = 0
+                elif not (nr_served and self._spin()):
+                    break
+                continue
             except OSError as error:
                 if self._is_end(error):
                     break
@@ -198,9 +203,25 @@ class Lane:
             paths.stat.declined_reads += 1
             self._start(unique, FUSE_READ, self._bio_read(unique, offset, size))
             return
-        data = self._device.read(offset, size, paths.mark)
+        try:
+            data = self._device.read(offset, size, paths.mark)
+        except NotResident:
+            paths.stat.declined_reads += 1
+            paths.stat.declined_spilled += 1
+            self._bio.submit_read(offset, size, partial(self._end_read, unique))
+            return
         paths.stat.lane_reads += 1
         self._reply(pack_out_header(OUT_HEADER_SIZE + len(data), 0, unique), data)
+
+    def _end_read(self, unique: int, answer: bytes | Exception) -> None:
+        """Answer a READ that had to wait for the backing device."""
+        if self._ended:
+            return
+        if isinstance(answer, Exception):
+            self._refuse(unique, answer, FUSE_READ)
+            return
+        header = pack_out_header(OUT_HEADER_SIZE + len(answer), 0, unique)
+        self._reply(header, answer)
 
     def _write(self, unique: int, offset: int, size: int, length: int) -> None:
         end = WRITE_IN_END + size
@@ -209,14 +230,22 @@ class Lane:
         data = self._view[WRITE_IN_END:end]
         paths = self._paths
         if not paths.is_synchronous:
-            paths.stat.declined_writes += 1
-            # The buffer is used again before the task runs.
-            task = self._bio_write(unique, offset, memoryview(data.tobytes()))
-            self._start(unique, FUSE_WRITE, task)
+            self._decline_write(unique, offset, data)
             return
-        written = self._device.write(offset, data)
+        try:
+            written = self._device.write(offset, data)
+        except NotResident:
+            paths.stat.declined_spilled += 1
+            self._decline_write(unique, offset, data)
+            return
         paths.stat.lane_writes += 1
         self._reply(pack_write_out(WRITE_OUT_SIZE, 0, unique, written, 0))
+
+    def _decline_write(self, unique: int, offset: int, data: memoryview) -> None:
+        self._paths.stat.declined_writes += 1
+        # The buffer is used again before the task runs.
+        task = self._bio_write(unique, offset, memoryview(data.tobytes()))
+        self._start(unique, FUSE_WRITE, task)
 
     def _fallocate(self, unique: int, length: int) -> None:
         if length < wire.FALLOCATE_END:
@@ -227,9 +256,13 @@ class Lane:
         if mode & ~wire.FALLOC_FL_KEEP_SIZE not in _FREEING_MODES:
             raise ModeNotSupported(f"fallocate mode {mode:#x}")
         self._paths.stat.discards += 1
-        steps = self._device.discard(offset, size)
-        if size > _SMALL_DISCARD:
-            self._start(unique, wire.FUSE_FALLOCATE, self._discard(unique, steps))
+        try:
+            steps = self._device.discard(offset, size)
+        except NotResident:
+            steps = None
+        if steps is None or size > _SMALL_DISCARD:
+            task = self._discard(unique, offset, size)
+            self._start(unique, wire.FUSE_FALLOCATE, task)
             return
         for _ in steps:
             pass
@@ -295,9 +328,9 @@ class Lane:
         written = await self._bio.write(offset, data)
         self._reply(pack_write_out(WRITE_OUT_SIZE, 0, unique, written, 0))
 
-    async def _discard(self, unique: int, steps: Steps) -> None:
+    async def _discard(self, unique: int, offset: int, size: int) -> None:
         """Answer a FALLOCATE; or raise Cancelled with some of the pages freed."""
-        await run_steps(steps)
+        await self._bio.discard(offset, size)
         self._reply(pack_out_header(OUT_HEADER_SIZE, 0, unique))
 
     def _refuse(self, unique: int, error: Exception, opcode: int) -> None:

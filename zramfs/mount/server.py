@@ -56,6 +56,7 @@ class Server:
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(keep_compact, self.device, self.bio)
+            nursery.start_soon(self.bio.io.run)
             nursery.start_soon(watch_faults, self.safety.faults)
             if self.lane:
                 nursery.start_soon(_serve_lane, self.lane)

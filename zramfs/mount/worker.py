@@ -18,10 +18,12 @@ import pyfuse3
 import trio
 
 from zramfs.core.attributes import ATTRIBUTES, Attribute
+from zramfs.core.backing import OpenBacking
 from zramfs.core.device import Device
 from zramfs.errors import MountRefused, ZramError, sentence
 from zramfs.memory import MemFile
 from zramfs.mount import loops, session
+from zramfs.mount.backings import Backings
 from zramfs.mount.channel import Channel, Word
 from zramfs.mount.config import Config
 from zramfs.mount.hardening import harden
@@ -36,12 +38,14 @@ log = logging.getLogger("zramfs")
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-def make_device(memory: MemFile, settings: dict[str, str]) -> Device:
+def make_device(
+    memory: MemFile, settings: dict[str, str], open_backing: OpenBacking | None = None
+) -> Device:
     """Return a device with *settings*, stored as an echo would, disksize last.
 
     The kernel wants disksize last too: it freezes most of the others.
     """
-    device = Device(memory, _read_file)
+    device = Device(memory, _read_file, open_backing)
     store_settings(device, sorted(ATTRIBUTES.values(), key=_initialises), settings)
     return device
 
@@ -66,9 +70,13 @@ def run(config: Config, lifeline: Lifeline) -> None:
         if measure.refusal and is_first:
             log.warning("%s", measure)
     safety = Safety(Path(config.mountpoint), measures, faults=FaultWatch())
-    device = make_device(memory, config.settings) if is_first else None
+    backings = Backings(config, memory.header, lifeline)
+    device = None
+    if is_first:
+        device = make_device(memory, config.settings, backings.open)
     turn = lifeline.wait_turn()
-    device = device or Device(memory, _read_file)
+    backings.kept = dict(turn.kept)
+    device = device or Device(memory, _read_file, backings.open)
     with ExitStack() as stack:
         connection = turn.connection
         server = open_server(stack, device, connection, config, safety, lifeline)

@@ -1,6 +1,5 @@
 """zramfs.cli.options: every option, on the command line and behind -o."""
 
-import argparse
 from pathlib import Path
 
 import pytest
@@ -187,11 +186,37 @@ def test_the_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_the_foreground_is_passed_on() -> None:
-    args = argparse.Namespace(
-        mountpoint=Path("/mnt/z"), settings={}, data_path="lane", log_file=None
-    )
+    parser = Parser(prog="zramfs mount")
+    add_mount_options(parser)
+    args = parser.parse_args(["/mnt/z"])
 
     assert to_config(args, foreground=True).foreground
+
+
+def test_a_backing_file_is_asked_for_in_whole_pages() -> None:
+    config = parsed("--backing-size", "10000", "--encrypt", "aes-gcm")
+
+    assert (config.backing_size, config.encrypt) == (8192, "aes-gcm")
+
+
+def test_a_backing_file_can_be_asked_for_as_mount_options() -> None:
+    config = parsed("-o", "backing_size=1M,encrypt=chacha20poly1305")
+
+    assert (config.backing_size, config.encrypt) == (1 << 20, "chacha20poly1305")
+
+
+@pytest.mark.parametrize("size", ["0", "4095", "many", ""])
+def test_a_backing_size_is_a_page_at_least(
+    size: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["--backing-size", size], ["-o", f"backing_size={size}"]):
+        assert "backing" in refused(capsys, *words)
+
+
+def test_a_cipher_that_there_is_not_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "unknown encrypt 'rot13'" in refused(capsys, "-o", "encrypt=rot13")
 
 
 def test_a_path_is_made_absolute(

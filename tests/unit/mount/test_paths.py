@@ -12,7 +12,8 @@ from zramfs.units import PAGE_SIZE
 
 STATS = (
     *("lane_reads", "lane_writes", "declined_reads", "declined_writes"),
-    *("bio_reads", "bio_writes", "discards", "spins", "spins_paid", "no_wb_slots"),
+    *("bio_reads", "bio_writes", "discards", "spins", "spins_paid"),
+    *("declined_spilled", "no_wb_slots"),
 )
 
 

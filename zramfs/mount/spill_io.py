@@ -1,0 +1,260 @@
+"""Transfers to and from the backing device, many at a time, and none waited for.
+
+A transfer is begun by the kernel itself (`zramfs.mount.aio`); what it would have to
+wait for there, and what it does not do whole, is a thread's, which takes its time and
+finds the error. Either tells its end to one eventfd, and whoever looks there next, a
+trio task or the lane between two requests, ends all that have come by then: they call
+back in the one thread in which the core is called.
+"""
+
+import ctypes
+import errno
+import logging
+import mmap
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from queue import SimpleQueue
+from typing import Final
+
+import trio
+
+from zramfs.errors import ShortTransfer
+from zramfs.mount.aio import Aio
+from zramfs.spill import Spill
+from zramfs.units import PAGE_SHIFT, PAGE_SIZE
+
+log = logging.getLogger(__name__)
+
+_NR_IOCBS: Final = 256
+"""More than the reads in flight, and the writes of a writeback, together."""
+
+_WOULD_WAIT: Final = frozenset({errno.EAGAIN, errno.EOPNOTSUPP})
+"""Errors of a transfer that was not to wait."""
+
+_NR_THREADS: Final = 16
+"""Of direct I/O there is nothing to gain from more; they are started when needed."""
+
+READ_BYTES: Final = 16 * PAGE_SIZE
+"""The most that one read transfers."""
+
+_NR_READS: Final = 128
+"""Reads in flight: as many as the kernel sends requests (max_background)."""
+
+
+class Buffer:
+    """Memory that direct I/O can use: *view*, at *address*."""
+
+    __slots__ = ("address", "view")
+
+    def __init__(self, view: memoryview) -> None:
+        self.view = view
+        self.address = ctypes.addressof(ctypes.c_char.from_buffer(view))
+
+
+def make_buffers(count: int, length: int) -> list[Buffer]:
+    """Return *count* buffers of *length* bytes, which take no memory before use."""
+    area = memoryview(mmap.mmap(-1, count * length))
+    return [
+        Buffer(area[start : start + length])
+        for start in range(0, count * length, length)
+    ]
+
+
+Failure = OSError | ShortTransfer | None
+"""How a transfer ended."""
+
+
+@dataclass(slots=True, eq=False)
+class Transfer:
+    """Bytes on their way between *view* and adjacent blocks, from *block* on.
+
+    *end_io* is called once, with the error that there was.
+    """
+
+    spill: Spill
+    block: int
+    view: memoryview
+    address: int
+    end_io: Callable[[Failure], None]
+    writes: bool = False
+
+    def run(self) -> Failure:
+        """Transfer all of it, however long that takes; return the error."""
+        done = 0
+        step = os.pwritev if self.writes else os.preadv
+        while done < len(self.view):
+            try:
+                count = step(
+                    self.spill.fd,
+                    [self.view[done:]],
+                    (self.block << PAGE_SHIFT) + done,
+                )
+            except OSError as error:
+                if error.errno == errno.EPERM:
+                    # A read-only block device; from a kernel's bio it is EIO.
+                    return OSError(errno.EIO, f"{self.spill.path} is read-only")
+                return error
+            if not count:
+                return ShortTransfer(f"{self.spill.path} ends after {done} bytes")
+            done += count
+        return None
+
+
+class SpillIo:
+    """The transfers of one mount.
+
+    Without *nr_iocbs* all are done by threads.
+    """
+
+    def __init__(self, nr_iocbs: int = _NR_IOCBS) -> None:
+        self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._nr_iocbs = nr_iocbs
+        self._aio: Aio | None = None
+        # What the kernel is doing, by key.
+        self._by_key: dict[int, Transfer] = {}
+        # What the threads are to do, how much they have not ended, and what they have.
+        self._queue: SimpleQueue[Transfer | None] = SimpleQueue()
+        self._nr_queued = 0
+        self._nr_threads = 0
+        self._ended: deque[tuple[Transfer, Failure]] = deque()
+        self._buffers: list[Buffer] = []
+        self._is_open = False
+        # Reads that wait for a buffer.
+        self._waiting: deque[Callable[[], None]] = deque()
+        self.nr_in_flight = 0
+        """Transfers that were begun and have not ended."""
+
+    def _open(self) -> None:
+        """Take from the system what only a mount with a backing device needs."""
+        self._is_open = True
+        self._buffers = make_buffers(_NR_READS, READ_BYTES)
+        if self._nr_iocbs:
+            try:
+                self._aio = Aio(self._nr_iocbs, self._eventfd)
+            except OSError as error:
+                log.info("no asynchronous I/O: %s", error.strerror)
+
+    def close(self) -> None:
+        """Let threads that have nothing to do end."""
+        for _ in range(self._nr_threads):
+            self._queue.put(None)
+
+    def read(
+        self,
+        spill: Spill,
+        block: int,
+        nr_pages: int,
+        end_io: Callable[[memoryview, Failure], None],
+    ) -> None:
+        """Read up to READ_BYTES of adjacent blocks, and call *end_io* with them.
+
+        The memory is theirs during the call only.
+        """
+        if not self._is_open:
+            self._open()
+        if not self._buffers:
+            self._waiting.append(partial(self.read, spill, block, nr_pages, end_io))
+            return
+        buffer = self._buffers.pop()
+        view = buffer.view[: nr_pages << PAGE_SHIFT]
+
+        def end(failure: Failure) -> None:
+            try:
+                end_io(view, failure)
+            finally:
+                self._buffers.append(buffer)
+                if self._waiting:
+                    self._waiting.popleft()()
+
+        self.start(Transfer(spill, block, view, buffer.address, end))
+
+    def start(self, transfer: Transfer) -> None:
+        """Begin a transfer."""
+        if not self._is_open:
+            self._open()
+        spill = transfer.spill
+        spill.hold()
+        self.nr_in_flight += 1
+        if self._aio and spill.is_direct:
+            try:
+                key = self._aio.submit(
+                    spill.fd,
+                    transfer.address,
+                    len(transfer.view),
+                    transfer.block << PAGE_SHIFT,
+                    writes=transfer.writes,
+                )
+            except OSError:
+                pass  # it would have to wait, or a thread finds the same error
+            else:
+                self._by_key[key] = transfer
+                return
+        self._queue_up(transfer)
+
+    def _queue_up(self, transfer: Transfer) -> None:
+        """Leave a transfer to a thread."""
+        self._nr_queued += 1
+        if self._nr_queued > self._nr_threads < _NR_THREADS:
+            self._nr_threads += 1
+            # A daemon: a device that hangs must not keep the process from ending.
+            threading.Thread(target=self._work, name="spill", daemon=True).start()
+        self._queue.put(transfer)
+
+    def _work(self) -> None:
+        while transfer := self._queue.get():
+            self._ended.append((transfer, transfer.run()))
+            os.eventfd_write(self._eventfd, 1)
+
+    def reap(self) -> int:
+        """End what has come; return how many transfers that were."""
+        aio = self._aio
+        if not self._ended and not (aio and aio.has_ended()):
+            return 0
+        # Before looking: what comes after it is told again.
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._eventfd)
+        nr_ended = 0
+        # All of them first: whoever is called back may begin others, with their keys.
+        ended = [
+            (self._by_key.pop(key), result)
+            for key, result in (aio.reap() if aio else ())
+        ]
+        for transfer, result in ended:
+            nr_ended += self._end_aio(transfer, result)
+        while self._ended:
+            transfer, failure = self._ended.popleft()
+            self._nr_queued -= 1
+            self._end(transfer, failure)
+            nr_ended += 1
+        return nr_ended
+
+    def _end_aio(self, transfer: Transfer, result: int) -> bool:
+        """End a transfer, or leave it to a thread if it is not whole."""
+        if result != len(transfer.view) and (result >= 0 or -result in _WOULD_WAIT):
+            self._queue_up(transfer)
+            return False
+        failure = OSError(-result, os.strerror(-result)) if result < 0 else None
+        self._end(transfer, failure)
+        return True
+
+    def _end(self, transfer: Transfer, failure: Failure) -> None:
+        self.nr_in_flight -= 1
+        transfer.spill.drop()
+        try:
+            transfer.end_io(failure)
+        except Exception:
+            # Whatever it is, it must not keep the others from ending.
+            log.exception("the end of a transfer of block %d", transfer.block)
+
+    async def run(self) -> None:
+        """End transfers for ever; or raise Cancelled with none lost."""
+        while True:
+            await trio.lowlevel.wait_readable(self._eventfd)
+            if not self.reap():
+                with suppress(BlockingIOError):
+                    os.eventfd_read(self._eventfd)
