@@ -26,6 +26,13 @@ SEAL_BYTES = 8
 SHORT = 0
 """Stands for an errno: half of the pages are written, or half of the page read."""
 
+NEVER = -1
+"""Likewise: nobody ever hears of the operation again."""
+
+
+class NeverHeardOf(Exception):
+    """The operation does not end."""
+
 
 def seal_of(block: bytes) -> bytes:
     """Return what is kept in memory of a block."""
@@ -58,6 +65,8 @@ class FakeBacking:
         assert blocks.stop <= self.nr_blocks, blocks
         fault = self.faults.get(self.nr_operations)
         self.nr_operations += 1
+        if fault == NEVER:
+            raise NeverHeardOf(str(blocks))
         if fault or self.bad_blocks.intersection(blocks):
             number = fault or errno.EIO
             raise OSError(number, os.strerror(number))
@@ -144,6 +153,13 @@ class Flight:
 
     run: Run
     data: bytes
+    nr_done: int = 0
+    """Pages of which it was said whether they were written."""
+
+    @property
+    def blocks(self) -> range:
+        """Those that are still in flight."""
+        return self.run.blocks[self.nr_done :]
 
     def land(self, writes: Writes, backing: FakeBacking) -> None:
         """Write it at once; if that fails, page by page."""
@@ -153,15 +169,16 @@ class Flight:
         except OSError as error:
             length = 0
             if len(run.blocks) == 1:
-                writes.fail(run, 0, 1, error)
+                self._fail(writes, error)
                 return
         nr_written = length // PAGE_SIZE
         if nr_written:
-            self._commit(writes, 0, nr_written)
-        for at in range(nr_written, len(run.blocks)):
-            self._land_page(at, writes, backing)
+            self._commit(writes, nr_written)
+        while self.blocks:
+            self._land_page(writes, backing)
 
-    def _land_page(self, at: int, writes: Writes, backing: FakeBacking) -> None:
+    def _land_page(self, writes: Writes, backing: FakeBacking) -> None:
+        at = self.nr_done
         page = self.data[at * PAGE_SIZE : (at + 1) * PAGE_SIZE]
         error = OSError(errno.EIO, "a short write")
         try:
@@ -169,16 +186,27 @@ class Flight:
         except OSError as failure:
             length, error = 0, failure
         if length == PAGE_SIZE:
-            self._commit(writes, at, at + 1)
+            self._commit(writes, at + 1)
         else:
-            writes.fail(self.run, at, at + 1, error)
+            self._fail(writes, error)
 
-    def _commit(self, writes: Writes, start: int, stop: int) -> None:
+    def give_up(self, writes: Writes) -> None:
+        """Say that what is in flight was not written."""
+        while self.blocks:
+            self._fail(writes, OSError(errno.EIO, "given up"))
+
+    def _fail(self, writes: Writes, error: OSError) -> None:
+        writes.fail(self.run, self.nr_done, self.nr_done + 1, error)
+        self.nr_done += 1
+
+    def _commit(self, writes: Writes, stop: int) -> None:
+        start = self.nr_done
         pages = (
             self.data[at * PAGE_SIZE : (at + 1) * PAGE_SIZE]
             for at in range(start, stop)
         )
         writes.commit(self.run, start, stop, b"".join(map(seal_of, pages)))
+        self.nr_done = stop
 
 
 def take(writes: Writes, nr_pages: int = 4) -> Flight | None:

@@ -270,6 +270,7 @@ def _verify_blocks(
     assert blocks.nr_used == device.bd_stat().bd_count == len(owned)
     # invariant: a block is read if and only if it is pinned.
     assert blocks._pins.keys() == set(pinned)
+    assert all(blocks._used[block] for block in pinned)
     assert all(count > 0 for count in blocks._pins.values())
     # invariant: what was given up and is not free yet is pinned, and nobody's.
     assert blocks._freed <= blocks._pins.keys() - set(owned)

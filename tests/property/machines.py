@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 
 from tests.pages import make_page
 from tests.property.model import KINDS, Model
+from tests.property.spilling import FAULTS, SpillModel
 from tests.verify import Slot
 from zramfs.core import slots
 from zramfs.core.claims import Claim
@@ -296,6 +297,128 @@ class Killed(Classes):
     @rule()
     def kill(self) -> None:
         self.model.kill()
+
+
+class Spilling(Machine):
+    """What the machines with a backing device have."""
+
+    @initialize(compressed=st.booleans())
+    def init(self, *, compressed: bool) -> None:
+        self.compressed = compressed
+        self.model = self.spill = SpillModel(self.nr_slots, *ALGORITHMS_BY_PRIORITY)
+        self.reset()
+
+    def reset(self) -> None:
+        self.spill.device.reset()
+        self.spill.device.backing.compressed = self.compressed
+        self.spill.begin(*ALGORITHMS_BY_PRIORITY)
+
+    @rule(
+        index=Machine.indexes,
+        kind=st.sampled_from(["text", "text", "noise", "noise", "zeros"]),
+    )
+    def write_page(self, index: int, kind: str) -> None:
+        self.spill.write_page(index, kind)
+
+    @rule(
+        index=Machine.indexes,
+        access=st.sampled_from(
+            [SpillModel.read_page, SpillModel.pin_page, SpillModel.discard_page]
+        ),
+    )
+    def access(self, index: int, access: Callable[[SpillModel, int], None]) -> None:
+        access(self.spill, index)
+
+
+class WritingBack(Spilling):
+    """Pages come and go while they are written back."""
+
+    nr_slots = 2
+
+    @rule(
+        mode=st.sampled_from([0, 0, 0, slots.IDLE]),
+        limit=st.sampled_from([None, None, 1, 2]),
+        scans=st.sampled_from([1, 1, 2]),
+        nr_pages=st.sampled_from([0, 1, 2]),
+    )
+    def begin(self, mode: int, limit: int | None, scans: int, nr_pages: int) -> None:
+        self.spill.begin_writeback(mode, limit, scans)
+        if nr_pages:
+            self.spill.take(nr_pages)
+
+    @rule(nr_pages=st.sampled_from([1, 2]))
+    def take(self, nr_pages: int) -> None:
+        self.spill.take(nr_pages)
+
+    @rule(number=st.integers(0, 2), fault=st.sampled_from(["works", *FAULTS]))
+    def land(self, number: int, fault: str) -> None:
+        if self.spill.flights:
+            self.spill.land(number, fault)
+
+    @rule(
+        control=st.sampled_from(
+            [
+                SpillModel.finish_writeback,
+                SpillModel.give_up,
+                SpillModel.mark_idle,
+                SpillModel.mark_idle,
+            ]
+        )
+    )
+    def control(self, control: Callable[[SpillModel], None]) -> None:
+        control(self.spill)
+
+
+class WritingBackOne(WritingBack):
+    """The same page over and over."""
+
+    nr_slots = 1
+
+
+class ReadingBack(Spilling):
+    """Pages are waited for while others take their place."""
+
+    nr_slots = 2
+
+    @rule(limit=st.sampled_from([None, None, None, 1]))
+    def write_back(self, limit: int | None) -> None:
+        self.spill.begin_writeback(0, limit)
+        self.spill.finish_writeback()
+
+    @rule(
+        index=Machine.indexes,
+        start=st.sampled_from([0, 7]),
+        byte=st.sampled_from([b"a", b"b"]),
+    )
+    def write_part(self, index: int, start: int, byte: bytes) -> None:
+        self.spill.write(index * PAGE_SIZE + start, byte)
+
+    @rule(index=Machine.indexes)
+    def begin_read(self, index: int) -> None:
+        self.spill.begin_read(index)
+
+    @rule(number=st.integers(0, 2))
+    def finish_read(self, number: int) -> None:
+        if self.spill.readings:
+            self.spill.finish_read(number)
+
+    @rule(
+        control=st.sampled_from(
+            [SpillModel.compact, SpillModel.recompress, SpillModel.kill, None]
+        )
+    )
+    def control(self, control: Callable[[SpillModel], None] | None) -> None:
+        if control:
+            control(self.spill)
+            return
+        self.spill.end_all()
+        self.reset()
+
+
+class ReadingBackOne(ReadingBack):
+    """The same page over and over."""
+
+    nr_slots = 1
 
 
 class ManySlots(Machine):

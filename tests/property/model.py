@@ -291,15 +291,22 @@ class Model:
         stat = self.device.mm_stat()
         assert stat.mem_used_max == stat.mem_used_total
 
+    def peek(self, slot: Slot) -> bytes:
+        """Return the page in *slot*, and leave its marks alone."""
+        return peek(self.device.store, slot)
+
+    def verify(self) -> None:
+        """Verify the device, with all that is under way."""
+        verify(self.device, in_pass=self.steps is not None or self.choosing)
+
     def check(self) -> None:
         """Assert that nothing is lost, nothing leaked, and all is counted."""
-        verify(self.device, in_pass=self.steps is not None or self.choosing)
-        store = self.device.store
+        self.verify()
         found = self.found()
         assert found.keys() == self.pages.keys()
         for index, page in self.pages.items():
             slot = found[index]
-            assert peek(store, slot) == page
+            assert self.peek(slot) == page
             assert slot.has(slots.SAME) == is_same(page)
             size = self.stored_size(page, slot.priority)
             assert slot.size == (0 if is_same(page) else size)
@@ -314,7 +321,7 @@ class Model:
         for index in self.pages.keys() | self.wanted.keys():
             page = ZERO
             if slot := found.get(index):
-                page = peek(store, slot)
+                page = self.peek(slot)
                 klass, place = slot.place
                 used = not slot.is_resident or store._pool._used[klass][place]
                 assert used, f"the object of page {index} is free"

@@ -11,10 +11,14 @@ from tests.property.machines import (
     Machine,
     ManySlots,
     OneSlot,
+    ReadingBack,
+    ReadingBackOne,
     Recompressing,
     RecompressingOne,
     Requests,
     TwoSlots,
+    WritingBack,
+    WritingBackOne,
 )
 from tests.property.model import WatchedPool
 
@@ -48,6 +52,18 @@ def test_the_pages_of_a_request_are_kept_together(
     monkeypatch.setattr("zramfs.core.store.Pool", WatchedPool)
 
     run_state_machine_as_test(Requests)
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [WritingBack, WritingBackOne, ReadingBack, ReadingBackOne],
+)
+def test_writeback_harms_nobody_who_comes_in_between(
+    machine: type[Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zramfs.core.store.Pool", WatchedPool)
+
+    run_state_machine_as_test(machine, settings=settings(max_examples=25))
 
 
 def test_many_pages_are_kept_while_the_pool_is_compacted(

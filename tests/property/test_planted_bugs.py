@@ -4,23 +4,28 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.property import bugs
+from tests.property import bugs, spill_bugs
 from tests.property.machines import (
     Claims,
     Classes,
     Killed,
     Machine,
     OneSlot,
+    ReadingBackOne,
     RecompressingOne,
     Requests,
     TwoSlots,
+    WritingBack,
+    WritingBackOne,
 )
 from tests.property.model import WatchedPool
+from zramfs.core.blocks import Blocks
 from zramfs.core.claims import Claims as ClaimsOfAStore
 from zramfs.core.compaction import Compaction
 from zramfs.core.pool import Pool
 from zramfs.core.reader import Reader
 from zramfs.core.store import Store
+from zramfs.core.writeback import Writeback
 
 ONE_SLOT = [
     bugs.PublishesBeforeWriting,
@@ -80,6 +85,27 @@ REQUESTS = [
     bugs.TakesTheFirstFill,
 ]
 
+WRITING_BACK = [
+    spill_bugs.KeepsARunAsAFlag,
+    spill_bugs.TakesWhateverHappened,
+    spill_bugs.ClaimsForEver,
+    spill_bugs.ChargesForFailures,
+    spill_bugs.ChargesTwice,
+    spill_bugs.CountsWhatCounts,
+    spill_bugs.KeepsWhatFailed,
+]
+READING_BACK = [
+    spill_bugs.ReusesPinnedBlocks,
+    spill_bugs.LosesPinnedBlocks,
+    spill_bugs.ForgetsTheSeal,
+    spill_bugs.LeaksBlocks,
+    spill_bugs.LeaksObjects,
+    spill_bugs.ReadsWithoutPinning,
+    spill_bugs.ReadsWithoutAccess,
+    spill_bugs.MarksBeforeItLooks,
+    spill_bugs.PublishesBeforeTheSeal,
+]
+
 BUGS = [
     *((bug, OneSlot) for bug in ONE_SLOT),
     *((bug, TwoSlots) for bug in TWO_SLOTS),
@@ -88,6 +114,9 @@ BUGS = [
     *((bug, Killed) for bug in KILLED),
     *((bug, Claims) for bug in CLAIMS),
     *((bug, Requests) for bug in REQUESTS),
+    *((bug, WritingBackOne) for bug in WRITING_BACK),
+    *((bug, ReadingBackOne) for bug in READING_BACK),
+    (spill_bugs.GoesBeyondTheLimit, WritingBack),
 ]
 
 # Where a class is taken from; a bug goes there in its place.
@@ -95,6 +124,8 @@ PLACES: dict[type, str] = {
     Store: "zramfs.core.device.Store",
     Pool: "zramfs.core.store.Pool",
     Compaction: "zramfs.core.store.Compaction",
+    Blocks: "zramfs.core.store.Blocks",
+    Writeback: "zramfs.core.device.Writeback",
     ClaimsOfAStore: "zramfs.core.store.Claims",
     Reader: "zramfs.core.store.Reader",
 }
@@ -119,7 +150,7 @@ def expect_failure(machine: type[Machine]) -> None:
 
 @pytest.mark.parametrize(("bug", "machine"), BUGS)
 def test_a_machine_finds_what_is_wrong(
-    bug: type[Store | Pool | Compaction | ClaimsOfAStore | Reader],
+    bug: type,
     machine: type[Machine],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,0 +1,164 @@
+"""Bugs of writeback to plant, as in `bugs`."""
+
+from collections.abc import Sequence
+
+from zramfs.core import slots
+from zramfs.core.blocks import Blocks
+from zramfs.core.claims import Claims
+from zramfs.core.spilled import Spilled
+from zramfs.core.steps import Run
+from zramfs.core.store import Store
+from zramfs.core.writeback import Writeback
+from zramfs.errors import ZramError
+from zramfs.units import BlockIndex, PageIndex
+
+
+class KeepsARunAsAFlag(Claims):
+    """A run holds a page if any run does: the lost claim."""
+
+    def take(self, index: int, owner: object) -> bool:
+        if self._words[index] & slots.PP_SLOT and owner:
+            self.held.pop(index, None)
+            return True
+        return False
+
+
+class TakesWhateverHappened(Claims):
+    """A page is written back, whoever has written it meanwhile."""
+
+    def take(self, index: int, owner: object) -> bool:
+        self.held.pop(index, None)
+        return bool(self._words[index]) and owner is not None
+
+
+class ClaimsForEver(Claims):
+    """A run that failed keeps its claim."""
+
+    def drop(self, index: int, owner: object) -> None:
+        pass
+
+
+class ReusesPinnedBlocks(Blocks):
+    """A block is handed out again while it is read."""
+
+    def free(self, block: int) -> None:
+        self.nr_used -= 1
+        self._vacate(block)
+
+
+class LosesPinnedBlocks(Blocks):
+    """A block that was given up while it was read is never free again."""
+
+    def unpin(self, block: BlockIndex) -> None:
+        self._freed.discard(block)
+        super().unpin(block)
+
+
+class ForgetsTheSeal(Blocks):
+    """A block keeps the seal of what was there before."""
+
+    def set_seals(self, first: int, seals: bytes) -> None:
+        if not any(self.seal(BlockIndex(first))):
+            super().set_seals(first, seals)
+
+
+class LeaksBlocks(Store):
+    """What is overwritten keeps its block."""
+
+    def _release(self, word: int) -> None:
+        if word & slots.WB:
+            self.pages_stored -= 1
+        else:
+            super()._release(word)
+
+
+class LeaksObjects(Store):
+    """What is written back keeps its object."""
+
+    def spill(self, indexes: Sequence[int], blocks: range, owner: object) -> None:
+        before = self.pages_stored
+        words = [self._words[index] for index in indexes]
+        super().spill(indexes, blocks, owner)
+        for word in words:
+            if not word & slots.HUGE and before:
+                self.compr_data_size += word & slots.SIZE_MASK
+
+
+class ReadsWithoutPinning(Store):
+    """A block may go to another page while it is read."""
+
+    def spilled(self, index: PageIndex) -> Spilled:
+        found = super().spilled(index)
+        self.blocks.unpin(found.block)
+        return found
+
+
+class ReadsWithoutAccess(Store):
+    """A read finds a page written back that is not, or the other way round."""
+
+    def is_spilled(self, index: PageIndex) -> bool:
+        return bool(self._words[index] & (slots.WB | slots.HUGE) == slots.WB)
+
+
+class MarksBeforeItLooks(Store):
+    """A synchronous read of what is written back leaves its mark."""
+
+    def read(self, index: PageIndex, mark: int = 0) -> bytes:
+        if self._words[index]:
+            self._words[index] |= mark
+        return super().read(index, mark)
+
+
+class PublishesBeforeTheSeal(Writeback):
+    """The slot points to a block whose seal is not there yet."""
+
+    def commit(self, run: Run, start: int, stop: int, seals: bytes) -> None:
+        blocks = run.blocks[start:stop]
+        self._counters.bd_writes += len(blocks)
+        self._store.spill(run.indexes[start:stop], blocks, run)
+        self._store.blocks.set_seals(blocks.start, seals)
+
+
+class ChargesForFailures(Writeback):
+    """A page that could not be written counts against the limit."""
+
+    def fail(self, run: Run, start: int, stop: int, error: ZramError | OSError) -> None:
+        run.is_charged = False
+        super().fail(run, start, stop, error)
+
+
+class ChargesTwice(Writeback):
+    """A page is charged when it is taken, and when it is written."""
+
+    def commit(self, run: Run, start: int, stop: int, seals: bytes) -> None:
+        super().commit(run, start, stop, seals)
+        if run.is_charged:
+            self._backing.limit = max(0, self._backing.limit - 1)
+
+
+class CountsWhatCounts(Writeback):
+    """Pages that had changed by the time they were written are not counted."""
+
+    def commit(self, run: Run, start: int, stop: int, seals: bytes) -> None:
+        lost = len(run.indexes[start:stop]) - sum(
+            self._store.claims.held.get(index) is run
+            for index in run.indexes[start:stop]
+        )
+        super().commit(run, start, stop, seals)
+        self._counters.bd_writes -= lost
+
+
+class KeepsWhatFailed(Writeback):
+    """A page that could not be written keeps its block."""
+
+    def fail(self, run: Run, start: int, stop: int, error: ZramError | OSError) -> None:
+        super().fail(run, start, stop, error)
+        self._store.blocks.alloc(1)
+
+
+class GoesBeyondTheLimit(Writeback):
+    """The limit is looked at, and not how much is left."""
+
+    def _affordable(self, most: int) -> int:
+        super()._affordable(most)
+        return most

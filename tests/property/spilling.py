@@ -1,0 +1,339 @@
+"""A device with a backing device, and what must be on which.
+
+The model says of each claim whether it holds: an access takes it away, and nothing
+else does. What is written back it looks up in the blocks, seal and all.
+"""
+
+import errno
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from tests.backing import (
+    SHORT,
+    FakeBackings,
+    Flight,
+    attach,
+    backing_of,
+    backings_of,
+    drive,
+    fetch,
+    read,
+    seal_of,
+    take,
+    write,
+)
+from tests.property.model import MARKS, Model, is_same
+from tests.verify import Slot, peek, verify
+from zramfs.core import slots
+from zramfs.core.device import Device
+from zramfs.core.postprocess import Recompression
+from zramfs.core.ranges import Plan
+from zramfs.core.steps import Run, Writes
+from zramfs.core.writeback import Scan
+from zramfs.errors import (
+    BackingDeviceFull,
+    NotResident,
+    WritebackLimitReached,
+    ZramError,
+)
+from zramfs.memory import MemFile
+from zramfs.units import PAGE_SIZE, BlockIndex
+
+EVERYTHING = Recompression(
+    mode=0, threshold=0, max_pages=None, priority=1, is_last=False
+)
+
+FAULTS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "short": SHORT}
+
+
+@dataclass(slots=True, eq=False)
+class Watching:
+    """What a pass asks to be written, as the model follows it."""
+
+    model: "SpillModel"
+    writes: Writes
+
+    def take(self, buffer: memoryview) -> Run | None:
+        return self.writes.take(buffer)
+
+    def commit(self, run: Run, start: int, stop: int, seals: bytes) -> None:
+        self.model.before_commit(run, range(start, stop))
+        self.writes.commit(run, start, stop, seals)
+        self.model.after_commit()
+
+    def fail(self, run: Run, start: int, stop: int, error: ZramError | OSError) -> None:
+        self.model.lose(run, range(start, stop))
+        self.writes.fail(run, start, stop, error)
+
+
+@dataclass(slots=True, eq=False)
+class Reading:
+    """A page that is being read."""
+
+    plan: Plan
+    page: bytes
+
+
+class SpillModel(Model):
+    """One device, its backing device, and what they must hold."""
+
+    nr_blocks = 2
+
+    def begin(self, *algorithms: str) -> None:
+        self.device.backing._open = FakeBackings()
+        attach(self.device, self.nr_blocks)
+        self.spilled: set[int] = set()
+        """Pages that are written back."""
+        self.claims: dict[int, Run] = {}
+        """Runs that still have a claim on a page, by page."""
+        self.flights: list[tuple[Flight, Watching]] = []
+        """What is being written, and for which pass."""
+        self.landing: list[int] = []
+        """Blocks of which it is not said yet whether they were written."""
+        self.readings: list[Reading] = []
+        self.writes: Watching | None = None
+        self.chosen: set[int] = set()
+        """Pages that the pass has chosen and not taken yet."""
+        self.budget = self.device.backing.limit
+        self.bd_writes = 0
+        self.bd_reads = 0
+        super().begin(*algorithms)
+
+    def end_all(self) -> None:
+        """End whatever is under way."""
+        self.give_up()
+        while self.readings:
+            self.finish_read(0)
+        while self.flights:
+            self.land(0, "works")
+
+    def close(self) -> None:
+        self.writes = None
+        super().close()
+
+    def kill(self) -> None:
+        """Let another process take over; what was in flight is not to be seen."""
+        backings = backings_of(self.device)
+        backing_of(self.device).close()  # a descriptor of the dead
+        self.steps, self.work, self.writes = None, None, None
+        self.flights, self.readings = [], []
+        self.memory = MemFile(self.memory.fd)
+        self.device = Device(self.memory, None, backings)
+        self.device.tick(1)
+        self.claims, self.chosen = {}, set()
+        self.unchoose()
+
+    def access(self, index: int) -> None:
+        super().access(index)
+        self.claims.pop(index, None)
+        self.chosen.discard(index)
+
+    def write(self, offset: int, data: bytes) -> None:
+        self.wanted = after = self.after_write(offset, data)
+        edges = {
+            index
+            for index in after
+            if index in self.spilled and self.reaches(index, offset, data) < PAGE_SIZE
+        }
+        assert write(self.device, offset, data) == len(data)
+        self.wanted = {}
+        self.bd_reads += len(edges)
+        for index, page in after.items():
+            self.access(index)
+            self.spilled.discard(index)
+            self.huge_pages_since += self.is_huge(page)
+            self.pages[index] = page
+            self.marks[index] = 0
+
+    def read_page(self, index: int) -> None:
+        assert read(self.device, index * PAGE_SIZE, PAGE_SIZE) == self.page(index)
+        self.bd_reads += index in self.spilled
+        self.access(index)
+
+    def pin_page(self, index: int) -> None:
+        try:
+            super().pin_page(index)
+        except NotResident:
+            assert index in self.spilled
+        else:
+            assert index not in self.spilled
+
+    def begin_read(self, index: int) -> None:
+        plan = self.device.plan_read(index * PAGE_SIZE, PAGE_SIZE)
+        self.readings.append(Reading(plan, self.page(index)))
+        self.bd_reads += index in self.spilled
+        self.access(index)
+
+    def finish_read(self, number: int) -> None:
+        """Read what a reader waits for: what the page was when it asked."""
+        reading = self.readings.pop(number % len(self.readings))
+        plan = reading.plan
+        fetched = {spilled: fetch(self.device, spilled) for spilled in plan.spilled}
+        assert plan.join(fetched) == reading.page
+        plan.close()
+
+    def discard(self, first: int, nr_pages: int) -> None:
+        super().discard(first, nr_pages)
+        for index in range(first, first + nr_pages):
+            self.claims.pop(index, None)
+            self.chosen.discard(index)
+            self.spilled.discard(index)
+
+    def mark_idle(self) -> None:
+        self.give_up()
+        drive(self.device.mark_idle(None))
+        for index, page in self.pages.items():
+            kept = is_same(page) or index in self.spilled
+            if not kept and not self.marks[index] & slots.NO_WB:
+                self.marks[index] |= slots.IDLE
+
+    def begin_writeback(self, mode: int, limit: int | None, scans: int = 1) -> None:
+        """Begin a pass over all pages, as often as there are *scans*."""
+        self.give_up()
+        backing = self.device.backing
+        backing.is_limited, backing.limit = limit is not None, limit or 0
+        self.budget = backing.limit
+        scan = Scan(start=0, stop=self.nr_slots, mode=mode)
+        self.steps = self.device.writeback([scan] * scans)
+        for work in self.steps:
+            if work:
+                assert isinstance(work, Writes)
+                self.writes = Watching(self, work)
+                break
+        for index, slot in self.found().items():
+            never = slots.SAME | slots.WB | slots.NO_WB
+            if not slot.word & never and slot.word & mode == mode:
+                self.marks[index] |= slots.PP_SLOT
+                self.chosen.add(index)
+
+    def take(self, nr_pages: int) -> None:
+        """Take a run off, if there are pages and blocks, and the limit allows it."""
+        if not self.writes:
+            return
+        flight = take(self.writes, nr_pages)
+        if flight is None:
+            return
+        run = flight.run
+        assert 0 < len(run.indexes) == len(run.blocks) <= nr_pages
+        assert run.is_charged == self.device.backing.is_limited
+        self.budget -= len(run.indexes) if run.is_charged else 0
+        assert self.budget >= 0
+        for index in run.indexes:
+            assert self.marks[index] & slots.PP_SLOT, index
+            self.claims[index] = run
+        self.flights.append((flight, self.writes))
+
+    def land(self, number: int, fault: str) -> None:
+        """Write one of the runs, or fail to."""
+        flight, writes = self.flights.pop(number % len(self.flights))
+        self.landing = [*flight.run.blocks]
+        backing = backing_of(self.device)
+        first = backing.nr_operations
+        if fault != "works":
+            backing.faults = dict.fromkeys((first, first + 1), FAULTS[fault])
+        flight.land(writes, backing)
+        assert not self.landing
+        backing.faults = {}
+
+    def before_commit(self, run: Run, numbers: Sequence[int]) -> None:
+        """Follow pages that were written: those still claimed are written back."""
+        self.committing = [
+            index
+            for index in dict.fromkeys(run.indexes[number] for number in numbers)
+            if self.claims.get(index) is run
+        ]
+        self.wanted = {index: self.pages[index] for index in self.committing}
+        self.bd_writes += len(numbers)
+        for number in numbers:
+            self.landing.remove(run.blocks[number])
+
+    def after_commit(self) -> None:
+        self.wanted = {}
+        for index in self.committing:
+            del self.claims[index]
+            self.spilled.add(index)
+            self.marks[index] &= ~(slots.PP_SLOT | slots.IDLE)
+
+    def lose(self, run: Run, numbers: Sequence[int]) -> None:
+        """Follow pages that could not be written: their claims end."""
+        self.budget += len(numbers) if run.is_charged else 0
+        for number in numbers:
+            index = run.indexes[number]
+            self.landing.remove(run.blocks[number])
+            if self.claims.get(index) is run:
+                del self.claims[index]
+                self.marks[index] &= ~slots.PP_SLOT
+
+    def finish_writeback(self) -> None:
+        """Take, write and end, as a pass that nobody disturbs."""
+        while self.writes:
+            before = len(self.flights)
+            self.take(2)
+            if len(self.flights) == before:
+                break
+        while self.flights:
+            self.land(0, "works")
+        if self.steps:
+            with suppress(BackingDeviceFull, WritebackLimitReached, OSError):
+                next(self.steps, None)
+            self.steps = None
+            self.end_pass()
+
+    def recompress(self) -> None:
+        """Recompress all that is resident, with nothing in between."""
+        self.give_up()
+        drive(self.device.recompress(EVERYTHING))
+        for index, slot in self.found().items():
+            if index not in self.spilled:
+                self.claims.pop(index, None)
+                self.marks[index] = slot.word & MARKS
+
+    def give_up(self) -> None:
+        """End the pass before its end; runs may still be in flight."""
+        if self.steps:
+            self.steps.close()  # type: ignore[attr-defined]  # a generator
+        self.steps = None
+        self.end_pass()
+
+    def end_pass(self) -> None:
+        self.writes = None
+        self.claims, self.chosen = {}, set()
+        self.unchoose()
+
+    def leave_pass(self) -> None:
+        self.give_up()
+        super().leave_pass()
+
+    def peek(self, slot: Slot) -> bytes:
+        if not slot.has(slots.WB):
+            return peek(self.device.store, slot)
+        data = backing_of(self.device).blocks[slot.payload]
+        store = self.device.store
+        assert store.blocks.seal(BlockIndex(slot.payload)) == seal_of(data), slot
+        if not store.compressed_writeback or slot.has(slots.HUGE):
+            return data
+        codec = store.codec(slot.priority)
+        assert codec, slot
+        return codec.decompress(data[: slot.size])
+
+    def verify(self) -> None:
+        in_flight = [block for flight, _ in self.flights for block in flight.run.blocks]
+        pinned = {
+            spilled.block for each in self.readings for spilled in each.plan.spilled
+        }
+        verify(
+            self.device,
+            in_pass=self.steps is not None,
+            in_flight=in_flight,
+            pinned=pinned,
+        )
+
+    def check(self) -> None:
+        super().check()
+        spilled = {index for index, slot in self.found().items() if slot.has(slots.WB)}
+        assert spilled == self.spilled
+        assert self.device.backing.limit == self.budget
+        assert self.device.counters.bd_writes == self.bd_writes
+        assert self.device.counters.bd_reads == self.bd_reads
+        assert self.device.store.claims.held.keys() == self.claims.keys()
