@@ -281,3 +281,22 @@ def test_a_class_does_not_outgrow_its_segment_while_places_are_vacated(
 
     assert len(set(indexes)) == nr_holes
     assert max(indexes) <= NR_SLOTS
+
+
+def test_many_objects_are_freed_and_their_tails_end_once(pool: Pool) -> None:
+    places = [(klass, pool.alloc(klass)) for klass in (4, 4, 4, 9, 9, 9)]
+    kept = [places.pop(0), places.pop(3)]
+
+    pool.free_many(reversed(places))
+
+    assert [len(used) for used in (pool._used[4], pool._used[9])] == [1, 2]
+    assert [pool._used[klass][index] for klass, index in kept] == [1, 1]
+    assert sorted(pool.alloc(9) for _ in range(2)) == [0, 2]
+    assert sorted(pool.alloc(4) for _ in range(2)) == [1, 2]
+
+
+def test_an_object_is_freed_once_also_among_many(pool: Pool) -> None:
+    index = pool.alloc(4)
+
+    with pytest.raises(AssertionError, match="class 4: object 0 is free already"):
+        pool.free_many([(4, index), (4, index)])

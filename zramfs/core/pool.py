@@ -21,7 +21,7 @@ written to.
 """
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, Protocol
 
 import numpy as np
@@ -197,6 +197,24 @@ class Pool:
             self._shrink(klass)
         else:
             self._free[klass].append(index)
+
+    def free_many(self, places: Iterable[tuple[int, int]]) -> None:
+        """Free many objects, by class and index, and end each tail once.
+
+        Freed one by one from the tail on, every page would go back by itself.
+        """
+        classes = set()
+        for klass, index in places:
+            used = self._used[klass]
+            # invariant: as in `free`; and huge ones have to be let go one by one.
+            assert used[index], f"class {klass}: object {index} is free already"
+            assert klass != HUGE_CLASS, index
+            used[index] = 0
+            self._free[klass].append(index)
+            classes.add(klass)
+        for klass in classes:
+            if not self._used[klass][-1]:
+                self._shrink(klass)
 
     def let_go(self, index: int) -> None:
         """Say that an object of HUGE_CLASS is to be freed once no slot has it.

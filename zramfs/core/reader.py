@@ -101,12 +101,14 @@ class Reader:
         )
 
     def load(
-        self, indexes: Iterable[int], buffer: memoryview, *, compressed: bool
-    ) -> list[int]:
+        self, indexes: Sequence[int], buffer: memoryview, *, compressed: bool
+    ) -> Sequence[int]:
         """Copy what blocks are to hold into *buffer*: pages, or *compressed* ones.
 
         Returns which pages there are; what cannot be decompressed is passed over.
         """
+        if not compressed and self._load_many(indexes, buffer):
+            return indexes
         loaded: list[int] = []
         for index in indexes:
             start = len(loaded) << PAGE_SHIFT
@@ -119,6 +121,23 @@ class Reader:
                 buffer[start + len(page) : start + PAGE_SIZE] = ZERO_PAGE[len(page) :]
             loaded.append(index)
         return loaded
+
+    def _load_many(self, indexes: Sequence[int], buffer: memoryview) -> bool:
+        """Copy pages that are all LZ4's, or raw, into *buffer*; whether they are."""
+        if len(indexes) < MANY:
+            return False
+        table = np.frombuffer(self._table.words, np.uint64)
+        words = table[indexes]
+        priorities = (words & np.uint64(PRIORITY_MASK)) >> np.uint64(PRIORITY_SHIFT)
+        if not self._is_lz4[priorities].all():
+            return False
+        sizes = (words & np.uint64(SIZE_MASK)).astype(np.int64)
+        places = (words >> np.uint64(PAYLOAD_SHIFT)).astype(np.int64)
+        pages = decompress_pages(self._pool.read_many(sizes, places), sizes)
+        if pages is None:
+            return False
+        buffer[: len(pages)] = pages
+        return True
 
     def _block(self, index: int, *, compressed: bool) -> Page:
         """Return what a block is to hold of a page, but for zeros behind it."""

@@ -1,6 +1,6 @@
 """Long work in bounded steps: between two of them other requests are served."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -18,7 +18,7 @@ class Work:
 class Run:
     """Pages on their way to adjacent blocks; it is their claim, by identity."""
 
-    indexes: list[int]
+    indexes: Sequence[int]
     """Whose pages these are, in the order of the blocks."""
     blocks: range
     is_charged: bool

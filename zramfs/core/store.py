@@ -360,34 +360,40 @@ class Store:
         self.compr_data_size += size
         self._release_object(old)
 
-    def load(self, indexes: Sequence[int], buffer: memoryview) -> list[int]:
+    def load(self, indexes: Sequence[int], buffer: memoryview) -> Sequence[int]:
         """Copy pages into *buffer*, as blocks are to hold them; return whose.
 
-        What cannot be decompressed is passed over, and its claim ends.
+        What cannot be decompressed is passed over.
         """
-        loaded = self._reader.load(
-            indexes, buffer, compressed=self.compressed_writeback
-        )
-        for index in set(indexes).difference(loaded):
-            self._claimed.pop(index, None)
-            self._words[index] &= ~PP_SLOT
-        return loaded
+        return self._reader.load(indexes, buffer, compressed=self.compressed_writeback)
 
     def spill(self, indexes: Sequence[int], blocks: range, owner: object) -> None:
         """Let the slots of pages that *owner* still claims point to their *blocks*.
 
         Their objects are given up; the blocks of the others are.
         """
-        words = self._words
+        words, pool, claimed = self._words, self._pool, self._claimed
+        spilled = 0
+        places: list[tuple[int, int]] = []
         for index, block in zip(indexes, blocks, strict=True):
-            if not self.claims.take(index, owner):
+            if claimed.get(index) is not owner:
                 self.blocks.free(block)
                 continue
+            del claimed[index]
             word = words[index]
+            size = word & SIZE_MASK
+            spilled += size
+            place = (size + CLASS_MASK) >> CLASS_SHIFT, word >> PAYLOAD_SHIFT
             if word & HUGE:
-                self._pool.let_go(word >> PAYLOAD_SHIFT)
+                pool.let_go(place[1])
+                self.huge_pages -= 1
+            else:
+                places.append(place)
             words[index] = word & _SPILLED_KEEPS | WB | block << PAYLOAD_SHIFT
-            self._release_object(word)
+            if word & HUGE:
+                pool.free(*place)
+        pool.free_many(places)
+        self.compr_data_size -= spilled
 
     def compact(self) -> Steps:
         """Return the steps of a compaction of the pool."""

@@ -117,9 +117,13 @@ class Writeback:
 
     def _load(self, run: Run, wanted: Indexes, buffer: memoryview) -> None:
         """Claim those *wanted* that are still chosen, and charge for them."""
-        chosen = self._store.claims.claim_many(wanted, run)
+        claims = self._store.claims
+        chosen = claims.claim_many(wanted, run)
         run.indexes = self._store.load(chosen, buffer)
         nr_pages = len(run.indexes)
+        if nr_pages < len(chosen):
+            for index in set(chosen).difference(run.indexes):
+                claims.drop(index, run)
         for block in run.blocks[nr_pages:]:
             self._store.blocks.free(block)
         run.blocks = run.blocks[:nr_pages]
