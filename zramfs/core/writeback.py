@@ -9,6 +9,7 @@ In between anything may happen: a page that is read, written or discarded meanwh
 loses its claim and stays in memory, and its block is free again.
 """
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -139,6 +140,8 @@ class Writeback:
 
     def fail(self, run: Run, start: int, stop: int, error: ZramError | OSError) -> None:
         """Do as `Writes` says, and give back what they were charged."""
+        if error.errno == errno.EPERM:  # of a read-only device: EIO in the block layer
+            error = OSError(errno.EIO, str(error))
         self._error = error
         for index, block in zip(
             run.indexes[start:stop], run.blocks[start:stop], strict=True
