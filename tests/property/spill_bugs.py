@@ -8,6 +8,7 @@ from zramfs.core.claims import Claims
 from zramfs.core.spilled import Spilled
 from zramfs.core.steps import Run
 from zramfs.core.store import Store
+from zramfs.core.table import SlotTable
 from zramfs.core.writeback import Writeback
 from zramfs.errors import ZramError
 from zramfs.units import BlockIndex, PageIndex
@@ -93,11 +94,11 @@ class ReadsWithoutPinning(Store):
         return found
 
 
-class ReadsWithoutAccess(Store):
-    """A read finds a page written back that is not, or the other way round."""
+class TakesHugeForResident(SlotTable):
+    """A raw page is not seen to be written back."""
 
     def is_spilled(self, index: PageIndex) -> bool:
-        return bool(self._words[index] & (slots.WB | slots.HUGE) == slots.WB)
+        return self.words[index] & (slots.WB | slots.HUGE) == slots.WB
 
 
 class MarksBeforeItLooks(Store):

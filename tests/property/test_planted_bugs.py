@@ -25,6 +25,7 @@ from zramfs.core.compaction import Compaction
 from zramfs.core.pool import Pool
 from zramfs.core.reader import Reader
 from zramfs.core.store import Store
+from zramfs.core.table import SlotTable
 from zramfs.core.writeback import Writeback
 
 ONE_SLOT = [
@@ -101,7 +102,7 @@ READING_BACK = [
     spill_bugs.LeaksBlocks,
     spill_bugs.LeaksObjects,
     spill_bugs.ReadsWithoutPinning,
-    spill_bugs.ReadsWithoutAccess,
+    spill_bugs.TakesHugeForResident,
     spill_bugs.MarksBeforeItLooks,
     spill_bugs.PublishesBeforeTheSeal,
 ]
@@ -125,6 +126,7 @@ PLACES: dict[type, str] = {
     Pool: "zramfs.core.store.Pool",
     Compaction: "zramfs.core.store.Compaction",
     Blocks: "zramfs.core.store.Blocks",
+    SlotTable: "zramfs.core.store.SlotTable",
     Writeback: "zramfs.core.device.Writeback",
     ClaimsOfAStore: "zramfs.core.store.Claims",
     Reader: "zramfs.core.store.Reader",
