@@ -8,6 +8,7 @@ crash comes, each slot must have its old page or its new one.
 
 import os
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import ClassVar, Final
 
@@ -355,6 +356,11 @@ class WatchedPool(Pool):
     def free(self, klass: int, index: int) -> None:
         crash_here()
         super().free(klass, index)
+        crash_here()
+
+    def free_many(self, places: Iterable[tuple[int, int]]) -> None:
+        crash_here()
+        super().free_many(places)
         crash_here()
 
     def write(self, klass: int, index: int, stored: Stored) -> None:

@@ -61,6 +61,7 @@ def test_the_pages_of_a_request_are_kept_together(
 def test_writeback_harms_nobody_who_comes_in_between(
     machine: type[Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("zramfs.core.reader.MANY", 1)
     monkeypatch.setattr("zramfs.core.store.Pool", WatchedPool)
 
     run_state_machine_as_test(machine, settings=settings(max_examples=25))

@@ -493,6 +493,62 @@ def test_recompressed_pages_are_decompressed_by_who_made_them(bare: Device) -> N
     assert pages(bare, "part:2000:3")
 
 
+def in_one_run(device: Device) -> Flight:
+    """Write all there is back, in one run, and return it."""
+    steps, writes = marked(device)
+    flight = take(writes, NR_SLOTS)
+    assert flight
+    flight.land(writes, backing_of(device))
+    assert take(writes, NR_SLOTS) is None
+    assert next(steps, None) is None
+    return flight
+
+
+@pytest.fixture
+def mixed(bare: Device) -> Device:
+    """A device with 40 pages of all kinds, and as many blocks."""
+    attach(bare, 40)
+    opened(bare, "lz4", "zstd", nr_slots=NR_SLOTS)
+    fill(bare, *["text", "rand", "half", "part:3000"] * 10)
+    return bare
+
+
+def test_many_pages_go_in_one_run(mixed: Device) -> None:
+    flight = in_one_run(mixed)
+
+    assert len(flight.run.blocks) == 40
+    assert pages(mixed, *["text", "rand", "half", "part:3000"] * 10)
+    assert mixed.mm_stat().mem_used_total == 0
+
+
+def test_many_pages_may_be_by_several_algorithms(mixed: Device) -> None:
+    drive(mixed.recompress(request()))
+    assert "r" in "".join(flags(mixed).values())
+
+    flight = in_one_run(mixed)
+
+    assert len(flight.run.blocks) == 40
+    assert pages(mixed, *["text", "rand", "half", "part:3000"] * 10)
+
+
+def test_one_of_many_pages_that_does_not_decompress_is_passed_over(
+    mixed: Device,
+) -> None:
+    word = mixed.store.table.words[8]
+    size, place = word & slots.SIZE_MASK, word >> slots.PAYLOAD_SHIFT
+    klass = (size + 15) // 16
+    good = bytes(mixed.store._pool.read(klass, place, size))
+    mixed.store._pool.write(klass, place, b"\xff" * size)
+
+    flight = in_one_run(mixed)
+
+    assert len(flight.run.blocks) == 39
+    assert flags(mixed)[8] == "......"
+    assert mixed.bd_stat().bd_count == 39
+    assert pages(mixed, *["text", "rand", "half", "part:3000"] * 2)
+    mixed.store._pool.write(klass, place, good)
+
+
 def test_many_scans_of_a_large_table_are_steps(bare: Device) -> None:
     attach(bare, 4)
     opened(bare, "lz4", nr_slots=1 << 22)
