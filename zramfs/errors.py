@@ -66,6 +66,12 @@ class MemoryLimitExceeded(ZramError):
     errno = errno.ENOMEM
 
 
+class MemoryShort(ZramError):
+    """The system has no memory left for another page of the pool."""
+
+    errno = errno.ENOMEM
+
+
 class NotResident(ZramError):
     """The page is on the backing device: whoever wants it has to wait for it."""
 

@@ -13,7 +13,8 @@ import ctypes
 import errno
 import mmap
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from zramfs.core.header import HEADER_BYTES, Header
@@ -30,14 +31,22 @@ _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_
 _libc.fallocate.restype = ctypes.c_int
 
 
+Admit = Callable[[int], int]
+"""Says how many pages a pool that wants so many may hold for now."""
+
 _FLAGS: Final = mmap.MAP_SHARED | MAP_NORESERVE
+
+
+def _admit_any(_: int) -> int:
+    return sys.maxsize
 
 
 class MappedArena:
     """A memfd behind its header: sparse, shared, zero where it was never written."""
 
-    def __init__(self, fd: int, length: int) -> None:
+    def __init__(self, fd: int, length: int, admit: Admit = _admit_any) -> None:
         self._fd = fd
+        self._admit = admit
         self._map = mmap.mmap(fd, length, flags=_FLAGS, offset=HEADER_BYTES)
         self._view = memoryview(self._map)
 
@@ -55,6 +64,10 @@ class MappedArena:
         if _libc.fallocate(self._fd, mode, HEADER_BYTES + offset, length):
             number = ctypes.get_errno()
             raise OSError(number, f"fallocate: {os.strerror(number)}")
+
+    def admit(self, nr_pages: int) -> int:
+        """Return how many pages a pool that wants *nr_pages* may hold for now."""
+        return self._admit(nr_pages)
 
     def written(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """Yield the ranges in [start, stop) that are backed by memory, ascending."""
@@ -109,6 +122,8 @@ class MemFile:
         header = mmap.mmap(fd, HEADER_BYTES, flags=_FLAGS)
         self.header = Header(memoryview(header))
         """What is known of the device besides its pages."""
+        self.admit: Admit = _admit_any
+        """Whether there is memory for a pool to grow; the owner may know better."""
         self._arena: MappedArena | None = None
 
     def map(self, length: int) -> MappedArena:
@@ -119,7 +134,7 @@ class MemFile:
         before = os.fstat(self.fd).st_size
         try:
             os.ftruncate(self.fd, HEADER_BYTES + length)
-            self._arena = MappedArena(self.fd, length)
+            self._arena = MappedArena(self.fd, length, self.admit)
         except (OSError, OverflowError, ValueError) as error:
             os.ftruncate(self.fd, before)
             size = human_size(length)

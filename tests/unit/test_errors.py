@@ -16,6 +16,7 @@ ERRNOS = {
     errors.OutOfMemory: errno.ENOMEM,
     errors.UnknownFormat: errno.EPROTO,
     errors.MemoryLimitExceeded: errno.ENOMEM,
+    errors.MemoryShort: errno.ENOMEM,
     errors.NotResident: errno.EOPNOTSUPP,
     errors.NoBackingDevice: errno.ENODEV,
     errors.NotBlockDevice: errno.ENOTBLK,

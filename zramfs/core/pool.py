@@ -28,6 +28,7 @@ import numpy as np
 
 from zramfs.core.codecs import HUGE_CLASS_SIZE, Stored
 from zramfs.core.header import Header, Words, words
+from zramfs.errors import MemoryShort
 from zramfs.units import PAGE_SHIFT, PAGE_SIZE, page_align
 
 CLASS_SHIFT: Final = 4
@@ -51,6 +52,10 @@ Skipping them one by one in alloc() would take 0.1 us each, within one request.
 _ROOM: Final = 1 << 18
 """Bytes of a class that `rooms` takes for written without a look."""
 
+_MOST_UNASKED: Final = 1024
+"""Pages that a pool may grow by without asking again, after it has shrunk: what it
+gave back may be somebody else's by then."""
+
 Live = np.ndarray[tuple[int], np.dtype[np.int64]]
 """Objects by class."""
 
@@ -64,6 +69,12 @@ class Arena(Protocol):
 
     def punch(self, offset: int, length: int) -> None:
         """Give whole pages back to the system; they read as zeros."""
+
+    def admit(self, nr_pages: int) -> int:
+        """Return how many pages a pool that wants *nr_pages* may hold for now.
+
+        Fewer than that if the system has no memory for it.
+        """
 
     def written(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """Yield the ranges in [start, stop) that are backed by memory, ascending.
@@ -106,6 +117,7 @@ class Pool:
     """Objects by class and index; who owns them is the slot table's business."""
 
     __slots__ = (
+        "_admitted",
         "_arena",
         "_bases",
         "_bases_array",
@@ -134,6 +146,8 @@ class Pool:
         # Bytes of each segment that are backed by memory, in whole pages. Stays 0
         # in HUGE_CLASS, where memory is held by object, not up to the tail.
         self._held = [0] * (HUGE_CLASS + 1)
+        # Up to how many pages it may hold without asking the arena again.
+        self._admitted = 0
         self.nr_pages = 0
         """Pages held now, over all classes."""
         for klass in _CLASSES:
@@ -155,34 +169,46 @@ class Pool:
         self._words.nr_pages_max = nr_pages
 
     def alloc(self, klass: int) -> int:
-        """Return the index of an object of *klass* that is used from now on."""
+        """Return the index of an object of *klass* that is used from now on.
+
+        MemoryShort, with nothing changed, if the system has no memory for it.
+        """
         used = self._used[klass]
         free = self._free[klass]
         while free:
             index = free.pop()
             if index < len(used) and not used[index]:
-                used[index] = 1
                 # Below the tail only HUGE_CLASS has places without memory.
                 if klass == HUGE_CLASS:
+                    try:
+                        self._hold(klass, 0)
+                    except MemoryShort:
+                        free.append(index)
+                        raise
                     self._words.huge_taken = index
-                    self._hold(klass, 0)
+                used[index] = 1
                 return index
         if len(used) == self._nr_places:
             # Not all are used: there are holes that `vacate` has not listed.
             self._free[klass] = self._holes(klass)
             return self.alloc(klass)
-        used.append(1)
-        end = len(used) * klass << CLASS_SHIFT
+        end = (len(used) + 1) * klass << CLASS_SHIFT
         if end > self._held[klass]:
             self._hold(klass, end)
+        used.append(1)
         return len(used) - 1
 
     def _hold(self, klass: int, end: int) -> None:
-        nr_pages = 1
+        nr_pages = self.nr_pages + 1
         if klass != HUGE_CLASS:
-            nr_pages = (page_align(end) - self._held[klass]) >> PAGE_SHIFT
+            nr_pages += ((page_align(end) - self._held[klass]) >> PAGE_SHIFT) - 1
+        if nr_pages > self._admitted:
+            self._admitted = self._arena.admit(nr_pages)
+            if nr_pages > self._admitted:
+                raise MemoryShort(f"no memory for {nr_pages} pages")
+        if klass != HUGE_CLASS:
             self._held[klass] = page_align(end)
-        self.nr_pages += nr_pages
+        self.nr_pages = nr_pages
         self._words.nr_pages_max = max(self._words.nr_pages_max, self.nr_pages)
 
     def free(self, klass: int, index: int) -> None:
@@ -276,6 +302,7 @@ class Pool:
     def _release(self, offset: int, length: int) -> None:
         self._arena.punch(offset, length)
         self.nr_pages -= length >> PAGE_SHIFT
+        self._admitted = min(self._admitted, self.nr_pages + _MOST_UNASKED)
 
     def _holes(self, klass: int) -> "array[int]":
         """Return the holes of *klass*, the lowest last."""

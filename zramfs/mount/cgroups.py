@@ -92,3 +92,18 @@ def tightest(groups: list[MemoryGroup]) -> MemoryGroup | None:
     """Return the group with the lowest limit, None if none has one."""
     limited = [group for group in groups if group.limit is not None]
     return min(limited, key=lambda group: group.limit or 0, default=None)
+
+
+def leave_limits(groups: list[MemoryGroup]) -> MemoryGroup | None:
+    """Move this process to the nearest group that no limit holds for; return it.
+
+    None if there is no need, or no such group; OSError if it may not. The kernel's
+    own zram is charged to no group either.
+    """
+    if tightest(groups) is None:
+        return None
+    for number, group in enumerate(groups):
+        if tightest(groups[number:]) is None:
+            (group.path / "cgroup.procs").write_text("0")  # 0 is whoever writes it
+            return group
+    return None

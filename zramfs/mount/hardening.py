@@ -18,6 +18,8 @@ _MCL_FUTURE: Final = 2
 _MCL_ONFAULT: Final = 4
 _PR_SET_IO_FLUSHER: Final = 57  # linux/prctl.h
 
+IO_FLUSHER: Final = "PR_SET_IO_FLUSHER"
+
 IO_FLUSHER_FLAGS: Final = 0x00180000
 """PF_MEMALLOC_NOIO | PF_LOCAL_THROTTLE, in field 9 of /proc/PID/task/TID/stat."""
 
@@ -54,7 +56,7 @@ def harden(libc: Libc = _libc, proc: Path = _PROC_SELF) -> list[Measure]:
             essential=True,
         ),
         Measure(
-            name="PR_SET_IO_FLUSHER",
+            name=IO_FLUSHER,
             refusal=_refusal(lambda: _set_io_flusher(libc)),
             consequence="its allocations may wait for I/O; grant CAP_SYS_RESOURCE",
         ),
@@ -165,6 +167,6 @@ def _shown_oom_score(proc: Path) -> tuple[bool, str]:
 
 _SHOWN: Final[Mapping[str, Callable[[Path], tuple[bool, str]]]] = {
     "mlockall": _shown_lock,
-    "PR_SET_IO_FLUSHER": _shown_io_flusher,
+    IO_FLUSHER: _shown_io_flusher,
     "oom_score_adj": _shown_oom_score,
 }

@@ -7,8 +7,9 @@ from typing import Final
 
 from zramfs.core.device import Device
 from zramfs.mount import cgroups, loops, surroundings
-from zramfs.mount.hardening import verified
+from zramfs.mount.hardening import IO_FLUSHER, verified
 from zramfs.mount.measures import Measure, show_measures
+from zramfs.mount.reserve import Reserve
 from zramfs.mount.watchdog import FaultWatch
 
 _NO_NAMESPACE: Final = Measure(
@@ -20,21 +21,30 @@ _NO_NAMESPACE: Final = Measure(
 class Safety:
     """The measures of one worker: those *taken* at its start, and what is around it."""
 
-    __slots__ = ("_mountpoint", "_taken", "faults")
+    __slots__ = ("_mountpoint", "_taken", "faults", "reserve")
 
     def __init__(
-        self, mountpoint: Path, taken: Iterable[Measure] = (), *, faults: FaultWatch
+        self,
+        mountpoint: Path,
+        taken: Iterable[Measure] = (),
+        *,
+        faults: FaultWatch,
+        reserve: Reserve,
     ) -> None:
         self._mountpoint = mountpoint
         self._taken = tuple(taken)
         self.faults = faults
+        self.reserve = reserve
 
     def measures(self) -> list[Measure]:
         """Return every measure, as the kernel shows it now."""
+        taken = verified(self._taken)
+        flusher = any(m.name == IO_FLUSHER and m.refusal is None for m in taken)
         return [
-            *verified(self._taken),
+            *taken,
             self.faults.measure(),
-            surroundings.cgroup_measure(cgroups.memory_groups()),
+            self.reserve.measure(),
+            surroundings.cgroup_measure(cgroups.memory_groups(), io_flusher=flusher),
             *surroundings.loop_measures(self._mountpoint),
             surroundings.priority_measure(
                 loops.swap_priorities(), loops.loops_on(self._mountpoint)

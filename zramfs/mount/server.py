@@ -26,6 +26,7 @@ from zramfs.mount.lifeline import Lifeline
 from zramfs.mount.operations import Operations
 from zramfs.mount.paths import Paths, RwPage
 from zramfs.mount.relay import Relay
+from zramfs.mount.reserve import keep_reserve
 from zramfs.mount.resize import Resizer
 from zramfs.mount.rw_page import Lane
 from zramfs.mount.safety import Safety
@@ -58,6 +59,7 @@ class Server:
             nursery.start_soon(keep_compact, self.device, self.bio)
             nursery.start_soon(self.bio.io.run)
             nursery.start_soon(watch_faults, self.safety.faults)
+            nursery.start_soon(keep_reserve, self.safety.reserve)
             if self.lane:
                 nursery.start_soon(_serve_lane, self.lane)
             await pyfuse3.main(max_tasks=_MAX_TASKS)

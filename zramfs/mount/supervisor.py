@@ -26,6 +26,7 @@ from typing import Final
 from zramfs.errors import ZramError, sentence
 from zramfs.memory import MemFile
 from zramfs.mount import session
+from zramfs.mount.cgroups import leave_limits, memory_groups
 from zramfs.mount.child import Child, Command
 from zramfs.mount.config import Config
 from zramfs.mount.crew import Crew
@@ -120,6 +121,7 @@ def run(config: Config) -> int:
     session.check_mountpoint(Path(config.mountpoint))
     begin_log(config)
     harden()  # the worker reports what is refused
+    _leave_limits()
     words = (sys.executable, "-P", "-m", "zramfs.mount.worker", config.to_json())
     command = Command(words=words, environment=dict(os.environ))
     holdings = Holdings(mountpoint=Path(config.mountpoint), memory=MemFile().fd)
@@ -131,6 +133,17 @@ def run(config: Config) -> int:
             supervisor.watch_door(stack.enter_context(Door()))
         supervisor.watch_signals(stack.enter_context(_signals_caught()))
         return supervisor.run()
+
+
+def _leave_limits() -> None:
+    """Leave, for all workers, the memory cgroup whose members they are to serve."""
+    try:
+        group = leave_limits(memory_groups())
+    except OSError as error:
+        log.warning("cannot leave the memory cgroup: %s", error)
+        return
+    if group:
+        log.info("moved out of a limited memory cgroup, to %s", group.path)
 
 
 def main() -> int:

@@ -50,16 +50,21 @@ def _loop_measures(name: str, block: Path) -> list[Measure]:
     ]
 
 
-def cgroup_measure(groups: list[MemoryGroup]) -> Measure:
-    """Return whether the memory *groups* of a worker limit it."""
+def cgroup_measure(groups: list[MemoryGroup], *, io_flusher: bool) -> Measure:
+    """Return whether the memory *groups* of a worker limit it.
+
+    At the limit an allocation writes pages to swap, and waits until they are
+    written: a worker without PR_SET_IO_FLUSHER then waits for itself.
+    """
     group = tightest(groups)
     if group is None:
         return Measure(name="memory cgroup", fact="no limit")
     return Measure(
         name="memory cgroup",
         refusal=f"{human_size(group.limit or 0)} for {group.path}",
-        consequence="the pages count against that limit, and at it the worker waits "
-        "for what it must serve; move it out of that group",
+        consequence="at that limit it waits for what it is to write itself; "
+        "start it outside of that group",
+        essential=not io_flusher,
     )
 
 

@@ -29,6 +29,7 @@ from zramfs.mount.config import Config
 from zramfs.mount.hardening import harden
 from zramfs.mount.lifeline import Lifeline
 from zramfs.mount.logs import begin_log, leave_terminal
+from zramfs.mount.reserve import Reserve, SystemMemory
 from zramfs.mount.safety import Safety
 from zramfs.mount.server import Server, open_server, store_settings
 from zramfs.mount.watchdog import FaultWatch
@@ -69,7 +70,11 @@ def run(config: Config, lifeline: Lifeline) -> None:
     for measure in measures:
         if measure.refusal and is_first:
             log.warning("%s", measure)
-    safety = Safety(Path(config.mountpoint), measures, faults=FaultWatch())
+    reserve = Reserve(SystemMemory().available)
+    memory.admit = reserve.admit
+    safety = Safety(
+        Path(config.mountpoint), measures, faults=FaultWatch(), reserve=reserve
+    )
     backings = Backings(config, memory.header, lifeline)
     device = None
     if is_first:

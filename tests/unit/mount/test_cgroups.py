@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from zramfs.mount.cgroups import MemoryGroup, memory_groups, tightest
+from zramfs.mount.cgroups import (
+    MemoryGroup,
+    leave_limits,
+    memory_groups,
+    tightest,
+)
 
 V1 = "9:name=systemd:/x\n4:cpu,memory:/a/b\n0::/\n"
 V2 = "0::/a/b\n"
@@ -109,3 +114,48 @@ def test_the_lowest_limit_is_the_tightest(root: Path) -> None:
 def test_the_groups_of_this_process_can_be_looked_at() -> None:
     for group in memory_groups():
         assert group.available is None or group.available >= 0
+
+
+def nested(root: Path, *limits: str) -> list[MemoryGroup]:
+    """Return groups within each other, the innermost first."""
+    groups = []
+    for number, limit in enumerate(limits):
+        path = root / str(number)
+        make(path, 2, limit)
+        (path / "cgroup.procs").touch()
+        groups.append(MemoryGroup(path=path, version=2))
+    return groups
+
+
+def entered(groups: list[MemoryGroup]) -> list[str]:
+    return [(group.path / "cgroup.procs").read_text() for group in groups]
+
+
+@pytest.mark.parametrize(
+    ("limits", "number"),
+    [
+        (("1000", "max"), 1),
+        (("max", "1000", "max", "max"), 2),
+        (("max", "max"), None),
+        (("max", "1000"), None),
+        ((), None),
+    ],
+)
+def test_a_process_moves_to_the_nearest_group_without_a_limit(
+    root: Path, limits: tuple[str, ...], number: int | None
+) -> None:
+    groups = nested(root, *limits)
+
+    found = leave_limits(groups)
+
+    assert found == (None if number is None else groups[number])
+    assert entered(groups) == ["0" if at == number else "" for at in range(len(groups))]
+
+
+def test_a_group_that_may_not_be_entered_is_an_error(root: Path) -> None:
+    groups = nested(root, "1000", "max")
+    (groups[1].path / "cgroup.procs").unlink()
+    (groups[1].path / "cgroup.procs").mkdir()
+
+    with pytest.raises(IsADirectoryError):
+        leave_limits(groups)

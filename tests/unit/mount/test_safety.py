@@ -4,6 +4,7 @@ from pathlib import Path
 
 from zramfs.core.device import Device
 from zramfs.mount.measures import Measure, parse_measure
+from zramfs.mount.reserve import Reserve
 from zramfs.mount.safety import Safety
 from zramfs.mount.watchdog import FaultWatch
 
@@ -15,13 +16,16 @@ REFUSED = Measure(
 def test_every_measure_has_a_line_that_can_be_read(
     bare: Device, tmp_path: Path
 ) -> None:
-    safety = Safety(tmp_path, [REFUSED], faults=FaultWatch(lambda: 0))
+    safety = Safety(
+        tmp_path, [REFUSED], faults=FaultWatch(lambda: 0), reserve=Reserve(lambda: 0)
+    )
 
     lines = safety.show(bare).splitlines()
 
     assert [parse_measure(line).name for line in lines] == [
         "PR_SET_IO_FLUSHER",
         "major faults",
+        "reserve",
         "memory cgroup",
         "swap priority",
         "zswap",
@@ -32,6 +36,8 @@ def test_every_measure_has_a_line_that_can_be_read(
 
 
 def test_a_measure_that_was_refused_keeps_its_reason(tmp_path: Path) -> None:
-    safety = Safety(tmp_path, [REFUSED], faults=FaultWatch(lambda: 0))
+    safety = Safety(
+        tmp_path, [REFUSED], faults=FaultWatch(lambda: 0), reserve=Reserve(lambda: 0)
+    )
 
     assert safety.measures()[0].refusal == "not in a test"

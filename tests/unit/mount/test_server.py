@@ -25,6 +25,7 @@ from zramfs.core.block_layer import DIRECTORIES, block_layer_files
 from zramfs.core.device import Device
 from zramfs.errors import InvalidValue, ModeNotSupported
 from zramfs.mount.config import Config
+from zramfs.mount.reserve import Reserve
 from zramfs.mount.safety import Safety
 from zramfs.mount.server import Server, open_server, store_settings
 from zramfs.mount.watchdog import FaultWatch
@@ -121,7 +122,9 @@ def opened_kernel(device: Device, config: Config) -> Iterator[Kernel]:
     with closing(end), closing(connection), ExitStack() as stack:
         # Plain pyfuse3 waits in the descriptor; a lane makes it non-blocking itself.
         connection.settimeout(None)
-        safety = Safety(Path(config.mountpoint), faults=FaultWatch())
+        safety = Safety(
+            Path(config.mountpoint), faults=FaultWatch(), reserve=Reserve(lambda: 0)
+        )
         server = open_server(stack, device, connection.fileno(), config, safety)
         yield Kernel(end, connection, server)
 

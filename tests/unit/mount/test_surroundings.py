@@ -70,16 +70,21 @@ def test_a_group_without_a_limit_is_as_good_as_none(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("max\n")
     group = MemoryGroup(path=tmp_path, version=2)
 
-    assert cgroup_measure([group]).refusal is None
-    assert cgroup_measure([]).refusal is None
+    assert cgroup_measure([group], io_flusher=False).refusal is None
+    assert cgroup_measure([], io_flusher=False).refusal is None
 
 
-def test_a_limit_is_named_with_its_group(tmp_path: Path) -> None:
+@pytest.mark.parametrize("io_flusher", [True, False])
+def test_a_limit_is_named_and_hangs_who_waits_for_io(
+    tmp_path: Path, *, io_flusher: bool
+) -> None:
     (tmp_path / "memory.max").write_text(f"{128 << 20}\n")
+    group = MemoryGroup(path=tmp_path, version=2)
 
-    measure = cgroup_measure([MemoryGroup(path=tmp_path, version=2)])
+    measure = cgroup_measure([group], io_flusher=io_flusher)
 
     assert measure.refusal == f"128.0M for {tmp_path}"
+    assert measure.is_missing == (not io_flusher)
 
 
 @pytest.mark.parametrize("release", ["6.9", "6.9.1-arch1", "6.18.44", "7.0-rc1"])

@@ -27,6 +27,7 @@ from zramfs.mount.channel import Message, Word
 from zramfs.mount.config import Config
 from zramfs.mount.measures import Measure
 from zramfs.mount.paths import PathStat
+from zramfs.mount.reserve import Reserve
 from zramfs.mount.safety import Safety
 from zramfs.mount.server import Server
 from zramfs.mount.takeover import SavedInit
@@ -177,7 +178,7 @@ def overseer() -> Iterator[Overseer]:
 
 @pytest.mark.usefixtures("world")
 def test_serving_ends_the_wait_for_signals(device: Device, overseer: Overseer) -> None:
-    safety = Safety(Path("/mnt/z"), faults=FaultWatch())
+    safety = Safety(Path("/mnt/z"), faults=FaultWatch(), reserve=Reserve(lambda: 0))
     bio = Bio(device, PathStat())
     server = Brief(device=device, bio=bio, lane=None, safety=safety)
 
