@@ -2,6 +2,8 @@
 
 0: done. 1: refused or failed; one sentence on stderr says why and what to do, and
 nothing is left half done. 2: the command line is wrong.
+
+Without a command, ``zramfs SOURCE MOUNTPOINT -o OPTIONS`` is mount.fuse(8) calling.
 """
 
 import argparse
@@ -14,6 +16,7 @@ from zramfs import __version__
 from zramfs.cli import (
     doctor,
     execute,
+    fstab,
     mount,
     status,
     swapoff,
@@ -70,6 +73,9 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line *argv* and return the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] not in COMMANDS and fstab.is_helper_call(argv):
+        return fstab.main(argv)
     open_standard_files()
     args = make_parser().parse_args(argv)
     try:

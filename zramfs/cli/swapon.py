@@ -1,5 +1,7 @@
 """zramfs swapon: mount, attach a loop device, make a swap area, swap on it.
 
+What is mounted already is swapped on as it is.
+
 If one of these fails, or something essential for doing so safely is missing (see
 'zramfs doctor'), those before it are undone.
 """
@@ -9,9 +11,11 @@ import sys
 from contextlib import ExitStack
 
 from zramfs.cli import daemon, doctor, system, umount
+from zramfs.cli.mounted import read_snapshot
 from zramfs.cli.options import add_mount_options, to_config
 from zramfs.errors import MountRefused
-from zramfs.mount.loops import swapfile_of
+from zramfs.mount.loops import loops_on, swapfile_of
+from zramfs.mount.session import zramfs_mounts
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,14 +34,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Mount and swap on."""
     system.require_root("swapon")
-    if "disksize" not in args.settings:
-        raise MountRefused("swapon wants a --disksize, for example --disksize 1G")
     mountpoint = args.mountpoint
     with ExitStack() as undo:
-        status = daemon.start(to_config(args, foreground=False))
-        if status:
-            return status
-        undo.callback(umount.end, mountpoint)
+        if mountpoint in zramfs_mounts():
+            _check_mounted(args)
+        else:
+            if "disksize" not in args.settings:
+                raise MountRefused("swapon wants a --disksize, such as --disksize 1G")
+            status = daemon.start(to_config(args, foreground=False))
+            if status:
+                return status
+            undo.callback(umount.end, mountpoint)
         loop = system.attach(swapfile_of(mountpoint))
         undo.callback(system.detach, loop)
         system.complete_where_asked(loop)
@@ -51,3 +58,16 @@ def run(args: argparse.Namespace) -> int:
         undo.pop_all()
     sys.stdout.write(f"swapping on {loop}, served from {mountpoint}\n")
     return 0
+
+
+def _check_mounted(args: argparse.Namespace) -> None:
+    """Raise MountRefused unless what is mounted can be swapped on as it is."""
+    mountpoint = args.mountpoint
+    loops = loops_on(mountpoint)
+    if loops:
+        raise MountRefused(f"{' '.join(map(str, loops))} is attached to {mountpoint}")
+    if args.settings:
+        names = " ".join(f"--{name.replace('_', '-')}" for name in args.settings)
+        raise MountRefused(f"{mountpoint} is mounted already: {names} comes too late")
+    if not read_snapshot(mountpoint).disksize:
+        raise MountRefused(f"{mountpoint} has no disksize: echo 1G >disksize there")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli.mounts import Commands, Notes
-from zramfs.cli import daemon, doctor, system, umount
+from zramfs.cli import daemon, doctor, swapon, system, umount
 from zramfs.cli.main import main
 from zramfs.errors import MountRefused
 
@@ -124,3 +124,61 @@ def test_it_is_swapped_on_all_the_same_by_force(
 
     assert main([*SWAPON, "--force"]) == 0
     assert commands.called()[-1] == "swapon --discard /dev/loop7"
+
+
+@pytest.fixture
+def mounted_already(mountpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A mount that was there before."""
+    monkeypatch.setattr(swapon, "zramfs_mounts", lambda: [mountpoint])
+    return mountpoint
+
+
+def test_what_is_mounted_already_is_swapped_on(
+    mounted_already: Path, notes: Notes, commands: Commands
+) -> None:
+    assert main(["swapon", str(mounted_already), "--priority", "5"]) == 0
+    assert commands.called()[-1] == "swapon --discard --priority 5 /dev/loop7"
+    assert notes.calls[-1] == f"require_safe {mounted_already}"
+    assert "start" not in str(notes.calls)
+
+
+def test_what_was_mounted_before_stays_mounted(
+    mounted_already: Path, notes: Notes, commands: Commands
+) -> None:
+    commands.install("mkswap", "exit 1")
+
+    assert main(["swapon", str(mounted_already)]) == 1
+    assert commands.called()[-1] == "losetup --detach /dev/loop7"
+    assert notes.calls[-1] == f"require_safe {mounted_already}"
+    assert "start" not in str(notes.calls)
+
+
+def test_options_come_too_late_for_a_mount(
+    mounted_already: Path, commands: Commands, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["swapon", str(mounted_already), "--mem-limit", "1G"]) == 1
+    assert "--mem-limit comes too late" in capsys.readouterr().err
+    assert commands.called() == []
+
+
+def test_a_mount_without_a_disksize_is_not_swapped_on(
+    mounted_already: Path, commands: Commands, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (mounted_already / "disksize").write_text("0\n")
+
+    assert main(["swapon", str(mounted_already)]) == 1
+    assert "has no disksize" in capsys.readouterr().err
+    assert commands.called() == []
+
+
+def test_a_mount_with_a_loop_device_is_not_swapped_on(
+    mounted_already: Path,
+    commands: Commands,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(swapon, "loops_on", lambda _: [Path("/dev/loop3")])
+
+    assert main(["swapon", str(mounted_already)]) == 1
+    assert "/dev/loop3 is attached" in capsys.readouterr().err
+    assert commands.called() == []
