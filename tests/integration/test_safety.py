@@ -129,3 +129,11 @@ def test_doctor_looks_at_the_loop_device(
     assert rows[f"{name} direct I/O"] == "ok"
     assert rows[f"{name} sectors"] == "ok (4096 bytes)"
     assert rows["swap priority"].startswith("ok (")
+
+
+def test_metrics_are_read_whole(mounted: MountFactory) -> None:
+    with mounted("--disksize", "64M") as mount:
+        text = mount.attribute("zramfs/metrics").read_text()
+
+    assert "\nzramfs_orig_data_size 0\n" in text
+    assert text.endswith('zramfs_safety{measure="mount namespace"} 1\n')

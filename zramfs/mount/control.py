@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 from zramfs.core.attributes import Attribute
 from zramfs.core.block_state import read_block_state
-from zramfs.core.device import Change, Device
+from zramfs.core.device import Change
 from zramfs.errors import ModeNotSupported
+from zramfs.mount.metrics import show_metrics
 from zramfs.mount.paths import Paths, RwPage, parse_rw_page
 from zramfs.mount.safety import Safety
 
@@ -52,8 +53,13 @@ def control_files(
             doc="requests by the path that answered them, one 'name value' a line",
         ),
         Attribute(
+            name="metrics",
+            show=lambda device: show_metrics(device, paths, safety) if safety else "",
+            doc="all statistics, in the text format of Prometheus",
+        ),
+        Attribute(
             name="swap_safety",
-            show=safety.show if safety else _not_serving,
+            show=lambda _: safety.show() if safety else "",
             doc="what keeps a swap on it from hanging, a line for each measure",
         ),
         Attribute(
@@ -67,7 +73,3 @@ def control_files(
             doc="process that starts another when that one dies; 0 if it is dead",
         ),
     )
-
-
-def _not_serving(_: Device) -> str:
-    return ""

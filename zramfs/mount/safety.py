@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from zramfs.core.device import Device
 from zramfs.mount import cgroups, loops, surroundings
 from zramfs.mount.hardening import IO_FLUSHER, verified
 from zramfs.mount.measures import Measure, show_measures
@@ -54,6 +53,6 @@ class Safety:
             _NO_NAMESPACE,
         ]
 
-    def show(self, _: Device) -> str:
+    def show(self) -> str:
         """Return a line for each measure."""
         return show_measures(self.measures())

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from zramfs.core.device import Device
 from zramfs.mount.measures import Measure, parse_measure
 from zramfs.mount.reserve import Reserve
 from zramfs.mount.safety import Safety
@@ -13,14 +12,12 @@ REFUSED = Measure(
 )
 
 
-def test_every_measure_has_a_line_that_can_be_read(
-    bare: Device, tmp_path: Path
-) -> None:
+def test_every_measure_has_a_line_that_can_be_read(tmp_path: Path) -> None:
     safety = Safety(
         tmp_path, [REFUSED], faults=FaultWatch(lambda: 0), reserve=Reserve(lambda: 0)
     )
 
-    lines = safety.show(bare).splitlines()
+    lines = safety.show().splitlines()
 
     assert [parse_measure(line).name for line in lines] == [
         "PR_SET_IO_FLUSHER",
