@@ -19,8 +19,11 @@ pytestmark = [
 
 MODES = {
     "algorithm_params": 0o200,
+    "backing_dev": 0o644,
+    "bd_stat": 0o444,
     "comp_algorithm": 0o644,
     "compact": 0o200,
+    "compressed_writeback": 0o644,
     "debug_stat": 0o444,
     "disksize": 0o644,
     "idle": 0o200,
@@ -32,9 +35,16 @@ MODES = {
     "recomp_algorithm": 0o644,
     "recompress": 0o200,
     "reset": 0o200,
+    "writeback": 0o200,
+    "writeback_batch_size": 0o644,
+    "writeback_limit": 0o644,
+    "writeback_limit_enable": 0o644,
     "zramfs/block_state": 0o400,
+    "zramfs/metrics": 0o444,
     "zramfs/rw_page": 0o644,
     "zramfs/rw_page_stat": 0o444,
+    "zramfs/supervisor_pid": 0o444,
+    "zramfs/swap_safety": 0o444,
     "zramfs/worker_pid": 0o444,
     **{row.name: row.mode for row in block_layer_files(lambda: None)},
 }
@@ -48,7 +58,9 @@ def test_the_files_are_those_of_the_kernel_and_ours(mounted: MountFactory) -> No
     assert names == sorted(
         {name.split("/")[0] for name in MODES} | {"swapfile", *DIRECTORIES}
     )
-    assert sorted(ours) == ["block_state", "rw_page", "rw_page_stat", "worker_pid"]
+    assert {f"zramfs/{name}" for name in ours} == {
+        name for name in MODES if name.startswith("zramfs/")
+    }
 
 
 def test_a_control_file_looks_as_in_sysfs(mounted: MountFactory) -> None:
