@@ -59,8 +59,9 @@ def test_doctor_reads_it(mounted: MountFactory) -> None:
         done = attempt(*ZRAMFS, "doctor", "--json", mount.path)
 
     rows = {row["name"]: row for row in json.loads(done.stdout)}
+    assert rows["supervisor"]["ok"] == rows["mlockall"]["ok"]
     missing = [row for row in rows.values() if row["essential"] and not row["ok"]]
-    assert rows.keys() == shown.keys() | {"own storage"}
+    assert rows.keys() == shown.keys() | {"own storage", "supervisor"}
     assert done.returncode == (1 if missing else 0)
 
 

@@ -11,13 +11,17 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 from zramfs.cli.machine import machine_measures
 from zramfs.cli.mounted import require_mount
 from zramfs.cli.options import path_argument
 from zramfs.cli.stacked import stacking_measure
 from zramfs.errors import MountRefused
+from zramfs.mount.hardening import shown_lock
 from zramfs.mount.measures import Measure, parse_measure, show_measures
+
+_PROC: Final = Path("/proc")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     if args.mountpoint is None:
         measures = machine_measures()
     else:
-        measures = [*read_measures(args.mountpoint), stacking_measure(args.mountpoint)]
+        measures = _all_measures(args.mountpoint)
     if args.json:
         json.dump(list(map(_row, measures)), sys.stdout, indent=2)
         sys.stdout.write("\n")
@@ -53,13 +57,33 @@ def read_measures(mountpoint: Path) -> list[Measure]:
     return [parse_measure(line) for line in text.splitlines()]
 
 
+def _all_measures(mountpoint: Path) -> list[Measure]:
+    return [
+        *read_measures(mountpoint),
+        supervisor_measure(mountpoint),
+        stacking_measure(mountpoint),
+    ]
+
+
+def supervisor_measure(mountpoint: Path, proc: Path = _PROC) -> Measure:
+    """Return whether whoever starts the next worker is there, and in memory."""
+    try:
+        pid = int((mountpoint / "zramfs/supervisor_pid").read_text())
+        holds, fact = shown_lock(proc / str(pid)) if pid else (False, "it is dead")
+    except OSError:
+        holds, fact = False, "it is dead"
+    return Measure(
+        name="supervisor",
+        refusal=None if holds else fact,
+        consequence="no other worker may be started when this one dies, and all pages "
+        "are lost then; swap off, and mount again",
+        fact=fact,
+    )
+
+
 def require_safe(mountpoint: Path) -> None:
     """Raise MountRefused if *mountpoint* lacks what swapping on it must have."""
-    missing = [
-        measure
-        for measure in [*read_measures(mountpoint), stacking_measure(mountpoint)]
-        if measure.is_missing
-    ]
+    missing = [measure for measure in _all_measures(mountpoint) if measure.is_missing]
     if missing:
         first = missing[0]
         raise MountRefused(

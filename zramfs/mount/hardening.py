@@ -118,7 +118,7 @@ def _verified(
     )
 
 
-def _shown_lock(proc: Path) -> tuple[bool, str]:
+def shown_lock(proc: Path) -> tuple[bool, str]:
     """Whether all that is in memory is locked there, and nothing is swapped out."""
     sizes = status_sizes(proc)
     resident, locked, swapped = (
@@ -166,7 +166,7 @@ def _shown_oom_score(proc: Path) -> tuple[bool, str]:
 
 
 _SHOWN: Final[Mapping[str, Callable[[Path], tuple[bool, str]]]] = {
-    "mlockall": _shown_lock,
+    "mlockall": shown_lock,
     IO_FLUSHER: _shown_io_flusher,
     "oom_score_adj": _shown_oom_score,
 }

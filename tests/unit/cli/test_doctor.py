@@ -14,7 +14,11 @@ FINE = Measure(name="fine", fact="very")
 REFUSED = Measure(name="refused", refusal="no", consequence="rain")
 MISSING = Measure(name="missing", refusal="no", consequence="flood", essential=True)
 
-OWN_STORAGE = "own storage: ok (nothing that it needs lies on it)\n"
+OUTSIDE = (
+    "supervisor: refused (it is dead): no other worker may be started when this one "
+    "dies, and all pages are lost then; swap off, and mount again\n"
+    "own storage: ok (nothing that it needs lies on it)\n"
+)
 
 
 @pytest.fixture
@@ -48,13 +52,13 @@ def test_something_essential_that_is_missing_is_status_1(
     assert "missing: refused, essential (no): flood" in capsys.readouterr().out
 
 
-def test_a_mount_has_the_lines_of_its_worker_and_one_more(
+def test_a_mount_has_the_lines_of_its_worker_and_of_what_is_outside(
     mountpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     say(mountpoint, FINE, REFUSED)
 
     assert main(["doctor", str(mountpoint)]) == 0
-    assert capsys.readouterr().out == f"{FINE}\n{REFUSED}\n{OWN_STORAGE}"
+    assert capsys.readouterr().out == f"{FINE}\n{REFUSED}\n{OUTSIDE}"
 
 
 def test_a_mount_that_lacks_something_essential_is_status_1(mountpoint: Path) -> None:
@@ -119,3 +123,31 @@ def test_an_unsafe_mount_may_not_be_swapped_on(mountpoint: Path) -> None:
     assert str(refused.value) == (
         "not swapped on: missing is refused (no): flood; or insist with --force"
     )
+
+
+def supervise(mountpoint: Path, pid: int) -> None:
+    (mountpoint / "zramfs/supervisor_pid").write_text(f"{pid}\n")
+
+
+@pytest.mark.parametrize(
+    ("locked", "refusal"), [(9, None), (7, "7.0K of 8.0K is locked")]
+)
+def test_a_supervisor_must_be_in_memory(
+    mountpoint: Path, tmp_path: Path, locked: int, refusal: str | None
+) -> None:
+    supervise(mountpoint, 7)
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7/status").write_text(f"VmLck: {locked} kB\nVmRSS: 8 kB\n")
+
+    assert doctor.supervisor_measure(mountpoint, tmp_path).refusal == refusal
+
+
+@pytest.mark.parametrize("pid", [0, 8])
+def test_a_supervisor_that_has_gone_is_told_of(
+    mountpoint: Path, tmp_path: Path, pid: int
+) -> None:
+    supervise(mountpoint, pid)
+
+    measure = doctor.supervisor_measure(mountpoint, tmp_path)
+
+    assert (measure.refusal, measure.is_missing) == ("it is dead", False)
