@@ -107,6 +107,18 @@ def test_what_is_written_back_takes_no_memory_and_is_still_stored(
     assert stat.huge_pages_since == 1
 
 
+def test_what_is_written_back_has_no_part_in_the_waste(bare: Device) -> None:
+    attach(bare, 40)
+    opened(bare, "lz4", nr_slots=NR_SLOTS)
+    fill(bare, *["rand"] * 40, *["half"] * 20)
+
+    spill(bare, Scan(start=0, stop=40, mode=0))
+
+    stat = bare.mm_stat()
+    # Half a step of 16 bytes for each of the objects that are left.
+    assert bare.store.waste == stat.mem_used_total - stat.compr_data_size - 20 * 8
+
+
 def test_the_largest_go_first_and_of_a_size_the_last_ones(device: Device) -> None:
     fill(device, *["text", "rand", "half", "part:3000"] * 2)
 

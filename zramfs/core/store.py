@@ -158,7 +158,7 @@ class Store:
 
         An estimate from the counters: an object leaves half a class step unused.
         """
-        nr_objects = self.pages_stored - self.same_pages
+        nr_objects = self.pages_stored - self.same_pages - self.blocks.nr_used
         needed = self.compr_data_size + (nr_objects << CLASS_SHIFT >> 1)
         return (self._pool.nr_pages << PAGE_SHIFT) - needed
 
