@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -219,6 +219,12 @@ def command_of(process: "subprocess.Popen[str]") -> int:
     return int(command)
 
 
+def swap_off_anyway(mount: Mount) -> None:
+    """Swap off what a failed test has left, whatever its name is in /proc/swaps."""
+    for loop in teardown.loops_below(mount.path):
+        attempt("swapoff", loop)
+
+
 def is_in_use(loop: Path) -> bool:
     """Whether somebody is mounted on *loop*, or swaps on it."""
     try:
@@ -238,7 +244,8 @@ def nr_processes_in(namespace: int) -> int:
 
 @pytest.mark.parametrize("who", ["command", "exec", "both", "group"])
 def test_nothing_is_left_when_it_is_killed(mounted: MountFactory, who: str) -> None:
-    with mounted("--disksize", "32M") as mount:
+    with mounted("--disksize", "32M") as mount, ExitStack() as stack:
+        stack.callback(swap_off_anyway, mount)
         before = set(teardown.processes_of(mount.path))
         with running(mount, LEFT) as process:
             (loop,) = teardown.loops_below(mount.path)
