@@ -1,6 +1,8 @@
 """kill -9 of the worker: nobody sees an error, nothing is lost, nothing is left."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,11 +20,15 @@ pytestmark = [
 
 
 @pytest.fixture
-def mount(mounted: MountFactory, announced: list[str]) -> Iterator[Mount]:
-    """A mount whose worker is killed; all of its memory comes back at the end."""
+def mount(mounted: MountFactory, place: Path, announced: list[str]) -> Iterator[Mount]:
+    """A mount whose worker is killed; all that it holds comes back at the end."""
     announced.append(RESTARTED)
+    spill = place / "spill"
+    with spill.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, SIZE)
     with mounted() as mount:
         mount.store("recomp_algorithm", "algo=zstd")
+        mount.store("backing_dev", str(spill))
         mount.store("disksize", str(SIZE))
         yield mount
         assert_derived(mount)
@@ -31,6 +37,7 @@ def mount(mounted: MountFactory, announced: list[str]) -> Iterator[Mount]:
         left = mount.mm_stat()
         assert (left.orig_data_size, left.compr_data_size) == (0, 0)
         assert left.mem_used_total == 0
+        assert mount.show("bd_stat").split()[0] == "0"
         failed = mount.io_stat()
         assert (failed.failed_reads, failed.failed_writes) == (0, 0)
 
@@ -38,7 +45,7 @@ def mount(mounted: MountFactory, announced: list[str]) -> Iterator[Mount]:
 def test_no_request_fails_and_no_page_is_wrong(mount: Mount, report: Report) -> None:
     killer = Killer(mount, new_seed())
     with verifying(mount):
-        killer.kill_often(45)
+        killer.kill_often(40)
 
     killer.report(report, "fio --verify, random reads and writes at depth 16")
 
@@ -59,8 +66,12 @@ def test_long_work_is_begun_again(mount: Mount, report: Report) -> None:
     """A store to a control file that is under way is sent again as well."""
     killer = Killer(mount, new_seed())
     with verifying(mount), killer.killing():
-        while len(killer.times_s) < 12:
+        while len(killer.times_s) < 25:
             mount.store("idle", "all")
             mount.store("recompress", "type=idle")
+            mount.store("idle", "all")
+            mount.store("writeback", "idle")
+    counters = mount.rw_page_stat()
 
-    killer.report(report, "recompression and fio --verify")
+    killer.report(report, "writeback, recompression and fio --verify")
+    assert counters["bio_reads"] > 0  # of pages that had been written back

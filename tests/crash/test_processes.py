@@ -57,9 +57,11 @@ def test_a_worker_goes_on_without_its_supervisor(
         kill(mount.supervisor)
         heard = teardown.wait_until(lambda: not mount.supervisor)
         found = os.pread(fd, PAGE_SIZE, 0)
+    safety = mount.attribute("zramfs/swap_safety").read_text()
     worker = mount.pid
     zramfs("umount", mount.path)
 
+    assert "supervisor: refused (it has died)" in safety
     assert heard
     assert found == text(PAGE_SIZE)
     assert not teardown.is_running(worker)

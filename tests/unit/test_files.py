@@ -24,13 +24,13 @@ FULL = 1 << 14
 class BlockState:
     """A device's block_state, opened."""
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, generation: int = 0) -> None:
         paths = Paths(RwPage.ALWAYS)
         tree = Tree((), control_files(paths, lane=True))
         own = tree.child(ROOT_INODE, b"zramfs").inode
         self.inode = tree.child(own, b"block_state").inode
         self.files = Files(
-            device, tree, Bio(device, paths.stat), Resizer(Path("/nowhere"))
+            device, tree, Bio(device, paths.stat), Resizer(Path("/nowhere")), generation
         )
 
     def open(self, flags: int = os.O_RDONLY) -> int:
@@ -138,3 +138,33 @@ def test_a_bare_device_can_be_opened_and_not_read(bare: Device) -> None:
 
     with pytest.raises(NotInitialised, match="no disksize"):
         state.read(state.open(), 0, MUCH)
+
+
+def test_a_file_that_an_earlier_worker_opened_is_read_on(device: Device) -> None:
+    fill(device, *["text"] * 5)
+    before, after = BlockState(device), BlockState(device, generation=1)
+    handle = before.open()
+    first = before.read(handle, 0, 2 * LINE_BYTES + 1)
+
+    rest = after.read(handle, len(first), MUCH)
+
+    assert indexes(first + rest) == [0, 1, 2, 3, 4]
+
+
+def test_no_handle_of_an_earlier_worker_is_given_out_again(device: Device) -> None:
+    before, after = BlockState(device), BlockState(device, generation=1)
+
+    handles = {state.open() for state in (before, after) for _ in range(3)}
+
+    assert len(handles) == 6
+
+
+def test_a_place_that_no_longer_is_there_is_refused_to_who_reads_on(
+    device: Device,
+) -> None:
+    fill(device, "text")
+    handle = BlockState(device).open()
+    state = BlockState(device, generation=1)
+
+    with pytest.raises(InvalidValue, match="read at 100000, the last one ended at 40"):
+        state.read(handle, 100_000, MUCH)

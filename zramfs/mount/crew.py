@@ -162,9 +162,10 @@ class Crew:
         self._succession.stop(self._current)
 
     def _give_turn(self, child: Child) -> None:
-        holdings = self._holdings
-        fds = (holdings.connect(), _STDERR, *holdings.kept.values())
-        child.channel.send(Word.TURN, "\0".join(holdings.kept), fds)
+        # The first worker has itself what it asked to be kept.
+        kept = self._holdings.kept if self._is_ready else {}
+        fds = (self._holdings.connect(), _STDERR, *kept.values())
+        child.channel.send(Word.TURN, "\0".join(kept), fds)
 
     def _note_ready(self, child: Child) -> None:
         child.is_serving = True

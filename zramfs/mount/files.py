@@ -28,6 +28,12 @@ _MAX_LINES: Final = 1 << 14
 _INODE_BITS: Final = 16
 """Of a handle: its inode, so that a handle needs no table to be understood."""
 
+_OPENED_BITS: Final = 32
+"""Of a handle, next to these: which open of its worker's it is."""
+
+_WORKER_SHIFT: Final = _INODE_BITS + _OPENED_BITS
+"""Of a handle, what is left: the generation of that worker."""
+
 
 class Files:
     """The open files of one mount."""
@@ -43,13 +49,21 @@ class Files:
         "_tree",
     )
 
-    def __init__(self, device: Device, tree: Tree, bio: Bio, resizer: Resizer) -> None:
+    def __init__(
+        self,
+        device: Device,
+        tree: Tree,
+        bio: Bio,
+        resizer: Resizer,
+        generation: int = 0,
+    ) -> None:
         self._device = device
         self._tree = tree
         self._bio = bio
         self._resizer = resizer
-        # How many control files have been opened.
-        self._opened = 0
+        # How many control files have been opened. Those that workers of earlier
+        # generations have opened are still open, and their handles taken.
+        self._opened = generation << _OPENED_BITS
         # What each open control file read at offset 0, by handle.
         self._texts: dict[int, bytes] = {}
         # Who opened each control file.
@@ -125,7 +139,10 @@ class Files:
 
         In debugfs a position counts slots; a FUSE file's counts bytes.
         """
-        expected, index = self._cursors.get(handle, (0, 0))
+        begin = (0, 0)
+        if handle >> _WORKER_SHIFT != self._opened >> _OPENED_BITS:
+            begin = self._walk(lines, offset)
+        expected, index = self._cursors.get(handle, begin)
         if offset == 0:
             index = 0
         elif offset != expected:
@@ -133,6 +150,17 @@ class Files:
         text, index = lines(self._device, index, min(length, _MAX_LINES))
         self._cursors[handle] = offset + len(text), index
         return text
+
+    def _walk(self, lines: Lines, offset: int) -> tuple[int, int]:
+        """Return where reading from the beginning comes to by *offset*."""
+        position = index = 0
+        while position < offset:
+            most = min(offset - position + 1, _MAX_LINES)
+            text, index = lines(self._device, index, most)
+            if not text:
+                break
+            position += len(text)
+        return position, index
 
     async def write(self, handle: int, offset: int, data: bytes) -> int:
         """Write *data* and return how many bytes were taken.

@@ -1,7 +1,7 @@
 """How able this process is to serve a swap device: the text of ``swap_safety``."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,7 @@ _NO_NAMESPACE: Final = Measure(
 class Safety:
     """The measures of one worker: those *taken* at its start, and what is around it."""
 
-    __slots__ = ("_mountpoint", "_taken", "faults", "reserve")
+    __slots__ = ("_mountpoint", "_taken", "faults", "reserve", "supervisor_pid")
 
     def __init__(
         self,
@@ -34,6 +34,8 @@ class Safety:
         self._taken = tuple(taken)
         self.faults = faults
         self.reserve = reserve
+        self.supervisor_pid: Callable[[], int] = os.getppid
+        """Tells who restarts this process, 0 if nobody does any more."""
 
     def measures(self) -> list[Measure]:
         """Return every measure, as the kernel shows it now."""
@@ -50,6 +52,7 @@ class Safety:
             ),
             surroundings.zswap_measure(),
             surroundings.resend_measure(os.uname().release),
+            surroundings.supervisor_measure(self.supervisor_pid()),
             _NO_NAMESPACE,
         ]
 

@@ -97,7 +97,7 @@ def open_server(
     What must be closed at the end is left to *stack*. A worker that is not the
     first of its *lifeline* takes over from the one before it.
     """
-    is_heir = lifeline is not None and lifeline.generation > 0
+    generation = lifeline.generation if lifeline else 0
     with_lane = config.data_path == LANE
     paths = Paths(RwPage.ALWAYS if with_lane else RwPage.OFF, device.header)
     bio = Bio(device, paths.stat)
@@ -107,13 +107,13 @@ def open_server(
         safety=safety,
         supervisor_pid=lifeline.supervisor_pid if lifeline else os.getppid,
     )
-    if not is_heir:
+    if not generation:
         store_settings(device, own, config.settings)
     mountpoint = Path(config.mountpoint)
     disk = partial(loops.disk_on, mountpoint)
     kernel = (*block_layer_files(disk), *ATTRIBUTES.values())
     tree = Tree(kernel, own, DIRECTORIES)
-    files = Files(device, tree, bio, Resizer(mountpoint))
+    files = Files(device, tree, bio, Resizer(mountpoint), generation)
     operations = Operations(device, tree, files, discards=with_lane)
     lane = None
     if with_lane:
@@ -123,7 +123,7 @@ def open_server(
             os.set_blocking(fd, False)
         relay = Relay(connection, ours, _init_saver(device, lifeline))
         heir = None
-        if lifeline and is_heir:
+        if lifeline and generation:
             caught_up = partial(lifeline.tell, Word.CAUGHT_UP)
             heir = Heir(device, connection, relay, caught_up)
         lane = Lane(device, bio, paths, connection, relay, heir)

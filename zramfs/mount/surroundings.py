@@ -80,6 +80,16 @@ def resend_measure(release: str) -> Measure:
     )
 
 
+def supervisor_measure(pid: int) -> Measure:
+    """Return whether process *pid*, 0 if it is dead, restarts the worker."""
+    return Measure(
+        name="supervisor",
+        refusal=None if pid else "it has died",
+        consequence="if the worker dies, too, what is swapped out is lost; swap off",
+        fact=f"process {pid}",
+    )
+
+
 def zswap_measure(enabled: Path = _ZSWAP) -> Measure:
     """Return whether pages come here without having been compressed already."""
     try:

@@ -75,6 +75,7 @@ def run(config: Config, lifeline: Lifeline) -> None:
     safety = Safety(
         Path(config.mountpoint), measures, faults=FaultWatch(), reserve=reserve
     )
+    safety.supervisor_pid = lifeline.supervisor_pid
     backings = Backings(config, memory.header, lifeline)
     device = None
     if is_first:

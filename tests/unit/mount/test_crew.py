@@ -188,6 +188,17 @@ def test_what_a_worker_leaves_is_its_successors(stage: Stage) -> None:
     assert os.fstat(turn.fds[2]).st_ino == inode
 
 
+def test_the_first_worker_is_not_given_what_it_has(stage: Stage) -> None:
+    stage.crew.start()
+    worker = stage.commands.last
+    worker.receive(Word.START)
+    worker.channel.send(Word.KEEP, "backing_dev", (stage.holdings.memory,))
+    stage.say(Word.PREPARED)
+    turn = worker.receive(Word.TURN)
+
+    assert (turn.text, len(turn.fds)) == ("", 2)
+
+
 def test_without_resend_a_death_is_the_end(stage: Stage, announced: list[str]) -> None:
     announced.append("CRITICAL: worker .* what it had read is lost: Linux before 6.9")
     stage.crew.start()

@@ -1,5 +1,6 @@
 """zramfs.mount.safety: what swap_safety shows."""
 
+import os
 from pathlib import Path
 
 from zramfs.mount.measures import Measure, parse_measure
@@ -27,6 +28,7 @@ def test_every_measure_has_a_line_that_can_be_read(tmp_path: Path) -> None:
         "swap priority",
         "zswap",
         "FUSE_NOTIFY_RESEND",
+        "supervisor",
         "mount namespace",
     ]
     assert lines[1] == "major faults: ok (none while serving)"
@@ -38,3 +40,12 @@ def test_a_measure_that_was_refused_keeps_its_reason(tmp_path: Path) -> None:
     )
 
     assert safety.measures()[0].refusal == "not in a test"
+
+
+def test_a_supervisor_that_has_died_is_told(bare: Device, tmp_path: Path) -> None:
+    safety = Safety(tmp_path, faults=FaultWatch(lambda: 0))
+    alive = safety.show(bare)
+    safety.supervisor_pid = lambda: 0
+
+    assert f"supervisor: ok (process {os.getppid()})\n" in alive
+    assert "supervisor: refused (it has died): if the worker dies" in safety.show(bare)
