@@ -165,6 +165,20 @@ def test_bytes_take_the_place_of_others_in_three_pages(kind: str) -> None:
     assert sweep(ready("text", kind, "rand"), operation) > 1
 
 
+@pytest.mark.parametrize("algorithm", ["lz4", "zstd"])
+@pytest.mark.parametrize("prepare", [(), (*KINDS, *KINDS[2:])], ids=["empty", "full"])
+def test_many_pages_are_written_at_once(
+    prepare: tuple[str, ...], algorithm: str
+) -> None:
+    kinds = ("text", "rand", "half", "zero", "part:3587", "same:9") * 2
+    pages = b"".join(make_page(kind, 9) for kind in kinds)
+
+    def operation(device: Device) -> None:
+        write(device, 0, pages)
+
+    assert sweep(ready(*prepare, algorithms=(algorithm,)), operation) > NR_SLOTS
+
+
 def test_a_write_that_finds_no_room_changes_nothing() -> None:
     def operation(device: Device) -> None:
         with pytest.raises(WriteFailed, match="pages in use"):

@@ -1,0 +1,35 @@
+"""Some seconds of fuzzing: what CI has time for."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Report
+from tests.crash.fuzz import fuzz
+
+_SECONDS = 40.0
+
+_HAS_RESEND = (6, 9)
+"""Where requests that a dead worker had read are sent again."""
+
+
+def _release() -> tuple[int, ...]:
+    major, minor = os.uname().release.split(".")[:2]
+    return int(major), int(minor)
+
+
+@pytest.mark.mount
+@pytest.mark.timeout(_SECONDS + 60)
+@pytest.mark.requires("fuse")
+def test_whatever_happens_pages_are_what_was_written(
+    place: Path, report: Report
+) -> None:
+    seed = random.SystemRandom().getrandbits(32)
+
+    done = fuzz(place, seed, _SECONDS, kills=_release() >= _HAS_RESEND)
+
+    facts = ", ".join(f"{count} {name}" for name, count in sorted(done.items()))
+    report(f"fuzz, seed {seed}: {done.total()} operations: {facts}")
+    assert done["write"] > 100
