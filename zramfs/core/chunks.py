@@ -62,14 +62,14 @@ def compress_pages(pages: memoryview) -> list[memoryview] | None:
     _, _, flags, *_ = _HEADER.unpack_from(chunk)
     if flags & _IS_COPY:
         return None
+    starts = np.empty((len(pages) >> PAGE_SHIFT) + 1, np.int64)
+    starts[:-1] = np.frombuffer(chunk, "<i4", starts.size - 1, _HEADER.size)
+    starts[-1] = len(chunk)
+    # One thread has made them one behind the other.
+    starts += _SIZE_BYTES
+    ends = (starts[1:] - _SIZE_BYTES).tolist()
     view = memoryview(chunk)
-    words = np.frombuffer(chunk, "<i4", len(pages) >> PAGE_SHIFT, _HEADER.size)
-    objects = []
-    for at in words.tolist():
-        start = at + _SIZE_BYTES
-        size = int.from_bytes(chunk[at:start], "little")
-        objects.append(view[start : start + size])
-    return objects
+    return [view[at:end] for at, end in zip(starts.tolist(), ends, strict=False)]
 
 
 def same_pages(pages: memoryview) -> frozenset[int]:

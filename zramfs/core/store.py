@@ -226,7 +226,8 @@ class Store:
         machine_words = page.cast("Q")
         if machine_words[0] == machine_words[-1] and self._write_same(index, page):
             return
-        self._keep(index, page, self._compress(page))
+        stored = self._compress(page)
+        self._keep(index, page if len(stored) >= HUGE_CLASS_SIZE else stored)
 
     def write_many(self, first: PageIndex, pages: memoryview) -> None:
         """Store whole *pages* from *first* on, as `write` each, in less time.
@@ -236,22 +237,21 @@ class Store:
         """
         objects = compress_pages(pages) if self._makes_chunks else None
         same = same_pages(pages)
-        for at in range(len(pages) >> PAGE_SHIFT):
-            index = PageIndex(first + at)
+        for at, index in enumerate(range(first, first + (len(pages) >> PAGE_SHIFT))):
+            if objects and at not in same and len(objects[at]) < HUGE_CLASS_SIZE:
+                self._keep(PageIndex(index), objects[at])
+                continue
             page = pages[at << PAGE_SHIFT : (at + 1) << PAGE_SHIFT]
-            if at in same:
-                self._write_same(index, page)
+            if objects and at not in same:
+                self._keep(PageIndex(index), page)
             else:
-                stored = objects[at] if objects else self._compress(page)
-                self._keep(index, page, stored)
+                self.write(PageIndex(index), page)
 
-    def _keep(self, index: PageIndex, page: memoryview, stored: Stored) -> None:
-        """Put *stored*, or *page* if that is hardly larger, at *index*."""
+    def _keep(self, index: PageIndex, stored: Stored) -> None:
+        """Store what a page compresses to, or is, at *index*."""
         word = size = len(stored)
-        if size >= HUGE_CLASS_SIZE:
-            stored = page
-            size = PAGE_SIZE
-            word = PAGE_SIZE | HUGE
+        if size == PAGE_SIZE:
+            word |= HUGE
         pool = self._pool
         klass = (size + CLASS_MASK) >> CLASS_SHIFT
         place = pool.alloc(klass)
