@@ -1,16 +1,18 @@
-"""Write the parts of README.md that come from tables: attributes and measurements.
+"""Write the parts of README.md that come from tables: attributes, differences, figures.
 
 ``tools/readme.py`` rewrites them in place; a test compares them.
 """
 
 import json
 import sys
+import tomllib
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 README: Final = ROOT / "README.md"
 BENCH: Final = ROOT / "docs" / "bench.json"
+DIFFERENCES: Final = ROOT / "tests" / "conformance" / "differences.toml"
 
 sys.path.insert(0, str(ROOT))
 
@@ -31,6 +33,12 @@ def attribute_table() -> str:
 def _row(name: str, row: Attribute) -> str:
     when = row.when.value if row.parse else ""
     return f"| `{name}` | {row.mode:04o} | {when} | {row.doc} |"
+
+
+def differences_list() -> str:
+    """Return what differs from Linux on purpose, one line each."""
+    rows = tomllib.loads(DIFFERENCES.read_text())["from_linux"]
+    return "\n".join(f"- {row['what']}." for row in rows)
 
 
 def bench_table() -> str:
@@ -56,9 +64,14 @@ def _number(value: float | None) -> str:
 
 def rendered(text: str) -> str:
     """Return *text* with what is between the marks made anew."""
-    return _between(
-        "bench", bench_table(), _between("attributes", attribute_table(), text)
-    )
+    tables = {
+        "attributes": attribute_table(),
+        "differences": differences_list(),
+        "bench": bench_table(),
+    }
+    for name, table in tables.items():
+        text = _between(name, table, text)
+    return text
 
 
 def _between(name: str, table: str, text: str) -> str:

@@ -48,12 +48,12 @@ def _version(release: str) -> tuple[int, ...]:
     return tuple(map(int, re.findall(r"\d+", release)[:2]))
 
 
-def _load() -> list[Difference]:
-    rows = tomllib.loads((HERE / "differences.toml").read_text())["difference"]
-    return [Difference(**row) for row in rows]
+_TABLES: Final = tomllib.loads((HERE / "differences.toml").read_text())
 
+DIFFERENCES: Final = [Difference(**row) for row in _TABLES["difference"]]
 
-DIFFERENCES: Final = _load()
+SHOWN_BY: Final = [each for row in _TABLES["from_linux"] for each in row["shown_by"]]
+"""The transcripts and tests that show what differs from Linux on purpose."""
 
 
 def listed(

@@ -1,14 +1,19 @@
 """The list of differences is itself in order."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.conformance.differences import (
     DIFFERENCES,
+    SHOWN_BY,
     TRANSCRIPTS,
     Difference,
     name_of,
 )
 from tests.integration.mounts import DATA_PATHS
+
+ROOT = Path(__file__).parents[2]
 
 
 def _row(*, before: str = "", lacks: str = "") -> Difference:
@@ -66,3 +71,16 @@ def test_a_difference_holds_for_some_kernels(
     row: Difference, release: str, *, holds: bool
 ) -> None:
     assert row.holds_for(release, ["lzo-rle", "lzo", "lz4", "idle"]) is holds
+
+
+def test_what_the_readme_lists_is_all_that_differs_on_purpose() -> None:
+    apart = [name for name in map(name_of, TRANSCRIPTS) if name.startswith("zramfs/")]
+
+    assert sorted(each for each in SHOWN_BY if "::" not in each) == sorted(apart)
+
+
+@pytest.mark.parametrize("test", [each for each in SHOWN_BY if "::" in each])
+def test_what_no_transcript_shows_has_a_test(test: str) -> None:
+    path, _, name = test.partition("::")
+
+    assert f"def {name}(" in (ROOT / path).read_text()
