@@ -7,6 +7,7 @@ take.
 
 import errno
 import os
+import re
 
 import hypothesis.strategies as st
 import pytest
@@ -15,7 +16,6 @@ from hypothesis import example, given, settings
 from tests.backing import attach, backings_of
 from tests.unit.passes import fill, opened, run
 from tests.verify import opened_device, verify
-from zramfs import errors
 from zramfs.core.attributes import ATTRIBUTES
 from zramfs.core.block_layer import block_layer_files
 from zramfs.core.block_state import read_block_state
@@ -29,17 +29,61 @@ from zramfs.errors import (
     WritebackLimitReached,
     ZramError,
 )
+from zramfs.mount.control import control_files
+from zramfs.mount.paths import Paths, RwPage
 
 ROWS = {
-    row.name: row for row in (*ATTRIBUTES.values(), *block_layer_files(lambda: None))
+    row.name: row
+    for row in (
+        *ATTRIBUTES.values(),
+        *block_layer_files(lambda: None),
+        *control_files(Paths(RwPage.ALWAYS), lane=False),
+    )
 }
 WRITABLE = [name for name, row in ROWS.items() if row.parse]
 
+BUSY, INVALID, RANGE = errno.EBUSY, errno.EINVAL, errno.ERANGE
+
 DOCUMENTED = {
-    row.errno
-    for row in vars(errors).values()
-    if isinstance(row, type) and issubclass(row, ZramError)
-} | {errno.EISDIR, errno.ENAMETOOLONG}  # of backing_dev
+    "disksize": {INVALID, BUSY, errno.ENOMEM},
+    "reset": {INVALID, RANGE, BUSY},
+    "compact": {INVALID},
+    "mem_limit": {INVALID},
+    "mem_used_max": {INVALID},
+    "idle": {INVALID},
+    "comp_algorithm": {INVALID, errno.E2BIG, BUSY},
+    "recomp_algorithm": {INVALID, RANGE, errno.E2BIG, BUSY},
+    "recompress": {INVALID, RANGE},
+    "algorithm_params": {INVALID, RANGE, BUSY, errno.ENOENT},
+    "backing_dev": {
+        *(BUSY, INVALID, errno.ENOENT, errno.EISDIR, errno.ENOTDIR),
+        *(errno.ENAMETOOLONG, errno.ENOTBLK),
+    },
+    "writeback": {INVALID, RANGE, errno.ENODEV, errno.ENOSPC, errno.EIO},
+    "writeback_limit": {INVALID},
+    "writeback_limit_enable": {INVALID},
+    "writeback_batch_size": {INVALID},
+    "compressed_writeback": {INVALID, BUSY},
+    "rw_page": {INVALID, errno.EOPNOTSUPP},
+}
+"""What each may be refused with (ABI documentation and observation of Linux 7.3)."""
+
+OF_THE_BLOCK_LAYER = {INVALID, RANGE, errno.ENODEV}
+
+DOCS = [row.doc for row in ROWS.values() if row.parse]
+
+DOCUMENTED_KEYS = sorted({key for doc in DOCS for key in re.findall(r"([\w.]+)=", doc)})
+"""The keys of all the grammars, as the rows of the table document them."""
+
+DOCUMENTED_WORDS = sorted(
+    {
+        word
+        for doc in DOCS
+        for choice in re.findall(r"\w+(?:\|\w+)+", doc)
+        for word in choice.split("|")
+    }
+)
+"""The words that they give a choice of."""
 
 blanks = st.sampled_from(["", "", "", " ", "\n", "\t", "\n\n", "\v", "\xa0"])
 numbers = st.one_of(
@@ -62,19 +106,13 @@ values = st.one_of(
     names,
     st.sampled_from(
         [
-            *("idle", "huge", "huge_idle", "incompressible", "all", "/d", "/no"),
+            *(*DOCUMENTED_WORDS, "all", "always", "no_wb", "/d", "/no"),
             *("/backing0", "0-3", "1-2", "2-1", "1-", "-1", "3-4", "yes", "off"),
         ]
     ),
     st.text("01 x\"='", max_size=4),
 )
-keys = st.sampled_from(
-    [
-        *("algo", "priority", "level", "dict", "deflate.winbits", "type"),
-        *("threshold", "max_pages", "foo", "", '"algo', '"level'),
-        *("page_index", "page_indexes"),
-    ]
-)
+keys = st.sampled_from([*DOCUMENTED_KEYS, "foo", "", '"algo', '"level'])
 words = st.one_of(
     values,
     st.builds("{}={}".format, keys, values),
@@ -119,7 +157,7 @@ def store(device: Device, name: str, text: str) -> None:
     except (ZramError, OSError) as error:
         refusal = error
     if refusal:
-        assert refusal.errno in DOCUMENTED
+        assert refusal.errno in DOCUMENTED.get(name, OF_THE_BLOCK_LAYER)
         # A disksize that a codec refuses forgets what was chosen, and a dictionary
         # that cannot be read the parameters that it was to be one of.
         forgets = name == "disksize" and isinstance(refusal, InvalidValue)
@@ -140,6 +178,17 @@ def begin(device: Device, *, initialised: bool) -> None:
         opened(device, "lz4", "zstd", "deflate", nr_slots=4)
         fill(device, "text", "rand", "same:5")
         run(device.mark_idle(None))
+
+
+def test_every_store_has_its_errnos() -> None:
+    zrams = [name for name, row in ATTRIBUTES.items() if row.parse]
+
+    assert [*zrams, "rw_page"] == sorted(DOCUMENTED, key=list(ROWS).index)
+
+
+def test_the_grammars_are_those_of_the_table() -> None:
+    assert {"algo", "page_index", "max_pages", "deflate.winbits"} <= {*DOCUMENTED_KEYS}
+    assert {"idle", "huge_idle", "incompressible"} <= {*DOCUMENTED_WORDS}
 
 
 @pytest.mark.parametrize("initialised", [False, True], ids=["bare", "ready"])
