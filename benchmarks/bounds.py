@@ -5,6 +5,7 @@ from typing import Final
 
 from benchmarks.results import BoundRecord, Results
 from benchmarks.rows import (
+    RECOMPRESS_RATIO,
     ROWS,
     SWAP_FILL,
     SWAP_RSS,
@@ -32,7 +33,8 @@ class Bound:
         """Return the ratio, or the worst figure; None if it was not measured."""
         if self.against is not None:
             return results.ratio(self.row, _OURS, self.against)
-        return max(results.figures(self.row, _OURS), default=None)
+        worst = min if self.at_least else max
+        return worst(results.figures(self.row, _OURS), default=None)
 
     def holds(self, value: float) -> bool:
         """Whether *value* is on the right side of the bound."""
@@ -79,5 +81,6 @@ BOUNDS: Final = (
     _at_least(SWAP_TOUCH.name, "zram", 0.45),
     _at_most(SWAP_WRONG.name, None, 0),
     _at_most(SWAP_RSS.name, None, 32),
+    Bound(row=RECOMPRESS_RATIO.name, against=None, bound=0.7, at_least=True),
 )
-"""The demands of the issue that asked for the lane."""
+"""The demands of the issues that asked for the lane, and for recompression."""

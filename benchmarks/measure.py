@@ -6,11 +6,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from benchmarks import fio, machine, swap
+from benchmarks import fio, machine, recompress, swap
 from benchmarks.commands import why_missing
 from benchmarks.options import Options
 from benchmarks.results import Results
-from benchmarks.rows import JOBS, SWAP, Job
+from benchmarks.rows import JOBS, RECOMPRESS, SWAP, Job
 from benchmarks.sides import Side, make_sides
 
 _LOOK_S: Final = 0.1
@@ -30,7 +30,7 @@ class Run:
         self._plan = options.plan
         self._place = place
         self._results = results
-        self._jobs = [JOBS[name] for name in options.rows if name != SWAP]
+        self._jobs = [JOBS[name] for name in options.rows if name in JOBS]
         self._rounds = options.rounds or options.plan.rounds
         self._swap_rounds = options.rounds or options.plan.swap_rounds
         # The most that others were seen to use of the CPUs.
@@ -47,8 +47,15 @@ class Run:
             lambda side: side.server.why_not() or swap.why_not(side.name),
             "swap on ",
         )
+        self._recompressing = self._available(
+            [s for s in chosen if s.name == recompress.SIDE]
+            if RECOMPRESS in options.rows
+            else [],
+            lambda side: side.server.why_not(),
+            "recompression on ",
+        )
         for side in chosen:
-            if side in (*self._sides, *self._swaps):
+            if side in (*self._sides, *self._swaps, *self._recompressing):
                 results.sides[side.name] = side.doc
 
     def _available(
@@ -71,7 +78,7 @@ class Run:
     def nr_steps(self) -> int:
         """How many figures, or sets of them, will be measured."""
         return len(self._sides) * len(self._jobs) * self._rounds + (
-            len(self._swaps) * self._swap_rounds
+            (len(self._swaps) + len(self._recompressing)) * self._swap_rounds
         )
 
     def measure(self, report: Report) -> None:
@@ -87,6 +94,8 @@ class Run:
                 place = self._place / f"swap-{side.name}-{number}"
                 swap.measure(side.name, self._plan.hog, place, self._results)
                 report("swap", 1)
+        if self._recompressing:
+            self._measure_recompression(report)
         if self._busy > _BUSY:
             self._results.notes.append(
                 f"other processes used up to {self._busy:.0%} of the CPUs: "
@@ -113,6 +122,14 @@ class Run:
                 self._look_around()
                 self._measure_job(job, targets, report)
             report("unmounting", 0)
+
+    def _measure_recompression(self, report: Report) -> None:
+        report("recompressing", 0)
+        self._look_around()
+        place = self._place / "recompress"
+        size = self._plan.recompressed
+        for _ in recompress.measure(place, size, self._swap_rounds, self._results):
+            report("recompressing", 1)
 
     def _measure_job(self, job: Job, targets: dict[str, Path], report: Report) -> None:
         plan = self._plan

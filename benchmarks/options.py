@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
-from benchmarks.rows import JOBS, SWAP
+from benchmarks.rows import JOBS, RECOMPRESS, SWAP
 from benchmarks.sides import PEERS, make_sides
 from benchmarks.swap import Hog
 from tests.integration.commands import ROOT
@@ -15,6 +15,8 @@ from tests.integration.commands import ROOT
 _MIB: Final = 1 << 20
 
 _DOCS: Final = ROOT / "docs"
+
+_GROUPS: Final = (*JOBS, SWAP, RECOMPRESS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,8 @@ class Plan:
     warm_bytes: int
     """Memory touched before anything else; first touches are slow in a VM."""
     hog: Hog
+    recompressed: int
+    """Bytes of pages that are recompressed."""
 
 
 _FULL: Final = Plan(
@@ -39,6 +43,7 @@ _FULL: Final = Plan(
     seconds=1.0,
     warm_bytes=4096 * _MIB,
     hog=Hog(length=1024 * _MIB, limit=256 * _MIB, disksize=2560 * _MIB, touch_s=4.0),
+    recompressed=256 * _MIB,
 )
 
 _QUICK: Final = Plan(
@@ -48,6 +53,7 @@ _QUICK: Final = Plan(
     seconds=0.3,
     warm_bytes=1024 * _MIB,
     hog=Hog(length=256 * _MIB, limit=64 * _MIB, disksize=640 * _MIB, touch_s=1.0),
+    recompressed=128 * _MIB,
 )
 
 
@@ -57,7 +63,7 @@ class Options:
 
     plan: Plan
     rows: Sequence[str]
-    """Names of JOBS, and SWAP."""
+    """Names of JOBS, SWAP, and RECOMPRESS."""
     sides: Sequence[str]
     rounds: int | None
     """Instead of those of the plan."""
@@ -101,7 +107,7 @@ def _make_parser() -> argparse.ArgumentParser:
         "--rows",
         default="*",
         metavar="NAMES",
-        help=f"rows or patterns, comma-separated: {' '.join((*JOBS, SWAP))}",
+        help=f"rows or patterns, comma-separated: {' '.join(_GROUPS)}",
     )
     parser.add_argument(
         "--sides",
@@ -137,7 +143,7 @@ def parse(argv: Sequence[str]) -> Options:
     parser = _make_parser()
     args = parser.parse_args(argv)
     try:
-        rows = _chosen("row", args.rows, (*JOBS, SWAP))
+        rows = _chosen("row", args.rows, _GROUPS)
         sides = _chosen("side", args.sides, make_sides(args.peers))
     except ValueError as error:
         parser.error(str(error))

@@ -91,7 +91,27 @@ SWAP: Final = "swap"
 
 SWAP_ROWS: Final = (SWAP_FILL, SWAP_VERIFY, SWAP_TOUCH, SWAP_WRONG, SWAP_RSS)
 
+RECOMPRESS_RATIO: Final = Row(
+    name="recompress-ratio", title="recompression: to a bare loop of zstd", unit="x"
+)
+RECOMPRESS_SPEED: Final = Row(
+    name="recompress-speed", title="recompression", unit="MB/s", scale=1e6
+)
+RECOMPRESS_P99: Final = Row(
+    name="recompress-p99",
+    title="recompression: p99 of 4 KiB reads meanwhile",
+    unit="ms",
+    scale=1e-3,
+    lower_is_better=True,
+)
+
+RECOMPRESS: Final = "recompress"
+"""The name under which all the rows of the recompression are asked for."""
+
+RECOMPRESS_ROWS: Final = (RECOMPRESS_RATIO, RECOMPRESS_SPEED, RECOMPRESS_P99)
+
 ROWS: Final = {
-    row.name: row for row in (*(job.row for job in JOBS.values()), *SWAP_ROWS)
+    row.name: row
+    for row in (*(job.row for job in JOBS.values()), *SWAP_ROWS, *RECOMPRESS_ROWS)
 }
 """All rows by name, in the order in which they are shown."""

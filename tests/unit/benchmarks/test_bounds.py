@@ -30,6 +30,13 @@ def test_a_figure_without_a_peer_is_judged_by_its_worst_round() -> None:
     assert judged == (3, False)
 
 
+def test_the_worst_round_of_what_should_be_large_is_the_smallest() -> None:
+    bound = Bound(row="recompress-ratio", against=None, bound=0.7, at_least=True)
+    name = "recompress-ratio"
+
+    assert _judged(bound, (name, "always", 0.9), (name, "always", 0.6)) == (0.6, False)
+
+
 def test_what_was_not_measured_neither_holds_nor_fails() -> None:
     bound = Bound(row="read-1m", against="zram", bound=0.9, at_least=True)
 

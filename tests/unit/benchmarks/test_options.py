@@ -11,7 +11,7 @@ def test_a_complete_run_is_saved_in_docs() -> None:
     options = parse([])
 
     assert options.output == ROOT / "docs"
-    assert options.rows == [*JOBS, "swap"]
+    assert options.rows == [*JOBS, "swap", "recompress"]
     assert "always" in options.sides
 
 
