@@ -42,10 +42,10 @@ def test_a_measure_that_was_refused_keeps_its_reason(tmp_path: Path) -> None:
     assert safety.measures()[0].refusal == "not in a test"
 
 
-def test_a_supervisor_that_has_died_is_told(bare: Device, tmp_path: Path) -> None:
-    safety = Safety(tmp_path, faults=FaultWatch(lambda: 0))
-    alive = safety.show(bare)
+def test_a_supervisor_that_has_died_is_told(tmp_path: Path) -> None:
+    safety = Safety(tmp_path, faults=FaultWatch(lambda: 0), reserve=Reserve(lambda: 0))
+    alive = safety.show()
     safety.supervisor_pid = lambda: 0
 
     assert f"supervisor: ok (process {os.getppid()})\n" in alive
-    assert "supervisor: refused (it has died): if the worker dies" in safety.show(bare)
+    assert "supervisor: refused (it has died): if the worker dies" in safety.show()
