@@ -1,6 +1,7 @@
 """What others may do on a mount of root's, and what commands inherit of it."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from tests.integration.commands import zramfs
 from tests.integration.mounts import Mount, MountFactory
 
 pytestmark = [
@@ -94,15 +96,39 @@ def _open_files(pid: int) -> dict[str, int]:
     return found
 
 
+def _backed(mount: Mount, place: Path) -> Path:
+    """Write pages back to a file, and return it."""
+    backing = place / "backing"
+    backing.write_bytes(bytes(1 << 20))
+    mount.store("backing_dev", str(backing))
+    mount.store("disksize", "1M")
+    mount.swapfile.write_bytes(os.urandom(1 << 20))
+    mount.store("writeback", "huge")
+    return backing
+
+
 def test_whatever_the_daemon_has_open_is_closed_on_exec(
-    mounted: MountFactory,
+    mounted: MountFactory, place: Path
 ) -> None:
-    with mounted("--disksize", "1M") as mount:
-        mount.swapfile.write_bytes(os.urandom(1 << 20))
+    with mounted() as mount:
+        backing = _backed(mount, place)
         supervisor = int(mount.show("zramfs/supervisor_pid"))
         opened = [_open_files(pid) for pid in (mount.pid, supervisor)]
 
     for files in opened:
         assert any("/dev/fuse" in name for name in files)
         assert any("/memfd:zramfs" in name for name in files)
+        assert any(str(backing) in name for name in files)
         assert [name for name, flags in files.items() if not flags & os.O_CLOEXEC] == []
+
+
+@pytest.mark.requires("loop", "unshare")
+def test_a_command_that_exec_runs_inherits_nothing_of_it(
+    mounted: MountFactory, place: Path
+) -> None:
+    script = "for fd in /proc/$$/fd/*; do readlink $fd; done; true"
+    with mounted() as mount:
+        _backed(mount, place)
+        seen = zramfs("exec", mount.path, "--", "sh", "-c", script)
+
+    assert not re.search(r"/dev/fuse|memfd|backing|swapfile", seen), seen
