@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from zramfs.core.stats import IoStat, MmStat
+from zramfs.core.stats import BdStat, IoStat, MmStat
 from zramfs.errors import MountRefused
 from zramfs.mount.session import zramfs_mounts
 
@@ -41,6 +41,10 @@ class Snapshot:
     disksize: int
     mm_stat: MmStat
     io_stat: IoStat
+    bd_stat: BdStat
+    backing_dev: str
+    spill_stat: dict[str, int]
+    """How the backing device does."""
 
     @property
     def ratio(self) -> float:
@@ -73,9 +77,16 @@ def _snapshot(mountpoint: Path) -> Snapshot:
         disksize=int(text("disksize")),
         mm_stat=MmStat(**_columns(MmStat, text("mm_stat"))),
         io_stat=IoStat(**_columns(IoStat, text("io_stat"))),
+        bd_stat=BdStat(**_columns(BdStat, text("bd_stat"))),
+        backing_dev=text("backing_dev").removesuffix("\n"),
+        spill_stat=_named(text("zramfs/spill_stat")),
     )
 
 
-def _columns(stat: type[MmStat] | type[IoStat], line: str) -> dict[str, int]:
+def _named(lines: str) -> dict[str, int]:
+    return {name: int(value) for name, value in map(str.split, lines.splitlines())}
+
+
+def _columns(stat: type[MmStat | IoStat | BdStat], line: str) -> dict[str, int]:
     names = [field.name for field in fields(stat)]
     return dict(zip(names, map(int, line.split()), strict=True))

@@ -50,6 +50,9 @@ def _row(snapshot: Snapshot) -> dict[str, str | int]:
         "comp_algorithm": snapshot.comp_algorithm,
         **asdict(snapshot.mm_stat),
         **asdict(snapshot.io_stat),
+        "backing_dev": snapshot.backing_dev,
+        **asdict(snapshot.bd_stat),
+        **{f"spill_{name}": value for name, value in snapshot.spill_stat.items()},
     }
 
 

@@ -10,6 +10,7 @@ from zramfs.errors import ModeNotSupported
 from zramfs.mount.metrics import show_metrics
 from zramfs.mount.paths import Paths, RwPage, parse_rw_page
 from zramfs.mount.safety import Safety
+from zramfs.mount.spill_stat import show_spill
 
 
 def control_files(
@@ -56,6 +57,11 @@ def control_files(
             name="metrics",
             show=lambda device: show_metrics(device, paths, safety) if safety else "",
             doc="all statistics, in the text format of Prometheus",
+        ),
+        Attribute(
+            name="spill_stat",
+            show=show_spill,
+            doc="how the backing device does: pages that it lost, by the reason",
         ),
         Attribute(
             name="swap_safety",

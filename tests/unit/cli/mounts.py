@@ -8,6 +8,7 @@ import pytest
 
 from zramfs.core.attributes import ATTRIBUTES, Attribute
 from zramfs.core.device import Device
+from zramfs.mount.spill_stat import show_spill
 
 PID = 4711
 
@@ -20,6 +21,7 @@ def show(mountpoint: Path, device: Device, pid: int = PID) -> None:
             (mountpoint / row.name).write_text(row.show(device))
     (mountpoint / "zramfs").mkdir(exist_ok=True)
     (mountpoint / "zramfs" / "worker_pid").write_text(f"{pid}\n")
+    (mountpoint / "zramfs" / "spill_stat").write_text(show_spill(device))
 
 
 @dataclass(slots=True)
