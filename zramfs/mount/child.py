@@ -26,8 +26,12 @@ class Child:
     """It waits for its turn."""
     is_serving: bool = False
     """It had its turn, and is ready."""
+    is_stopping: bool = False
+    """It has been told to end, though the mount goes on."""
     has_caught_up: bool = False
     """It has taken what the worker before it left."""
+    is_killed: bool = False
+    """Patience with it has ended; what it said before does not count."""
     failure: str = ""
     """Why it ended, as it said."""
     started_s: float = field(default_factory=time.monotonic)
@@ -49,6 +53,7 @@ class Child:
 
     def kill(self) -> None:
         """Kill it; its end is an event like any other."""
+        self.is_killed = True
         self.process.kill()
 
     def end(self) -> int:

@@ -88,13 +88,20 @@ class Crew:
         """Do what is due."""
         now = time.monotonic()
         if self._restart_due_s is not None and now >= self._restart_due_s:
-            self.start()
+            self._restart()
         succession = self._succession
         if succession and now >= succession.deadline_s:
             slow = self._current if succession.is_stopping else succession.child
             if slow:
                 slow.kill()
             succession.extend()
+
+    def _restart(self) -> None:
+        """Start the next worker; no memory for it is a death like any other."""
+        try:
+            self.start()
+        except OSError as error:
+            self._plan_restart(f"no worker can be started ({error.strerror})")
 
     def pass_on(self, signals: Iterable[int]) -> None:
         """Let the worker have *signals*, now or when it serves."""
@@ -114,7 +121,12 @@ class Crew:
             petition.refuse(why)
             return
         config, memory = self._config.to_json(), self._holdings.memory
-        self._succession = Succession.begin(petition, config, memory, self._generation)
+        generation = self._generation
+        try:
+            self._succession = Succession.begin(petition, config, memory, generation)
+        except OSError as error:
+            petition.refuse(f"no worker can be started: {error.strerror}")
+            return
         self._generation += 1
         self._watch(self._succession.child)
 
@@ -158,8 +170,8 @@ class Crew:
             return
         # invariant: whoever is prepared and not the current worker is to succeed it.
         assert self._succession, child
-        assert self._current, child
-        self._succession.stop(self._current)
+        if self._current and not child.is_killed:
+            self._succession.stop(self._current)
 
     def _give_turn(self, child: Child) -> None:
         # The first worker has itself what it asked to be kept.
@@ -193,11 +205,10 @@ class Crew:
         if child is not self._current:
             return
         self._current = None
-        succession = self._succession
-        if status == 0 and not (succession and succession.is_stopping):
+        if status == 0 and not child.is_stopping:
             self.status = 0  # unmounted
-        elif succession:
-            self._promote(succession.child)
+        elif self._succession:
+            self._promote(self._succession.child)
         elif self._is_ready:
             self._replace(child, status)
         elif status > 0:  # it has said why
@@ -217,10 +228,19 @@ class Crew:
         if not self._is_restartable:
             self._give_up(f"{what}, and what it had read is lost: {_WHY_LOST}")
             return
+        self._plan_restart(
+            what, caught_up=child.has_caught_up, status=status, life_s=child.life_s
+        )
+
+    def _plan_restart(
+        self, what: str, *, caught_up: bool = False, status: int = 1, life_s: float = 0
+    ) -> None:
+        """Say when the next worker is due after *what* has happened, if one is."""
         pause_s = self._restarts.after(
-            caught_up=child.has_caught_up, status=status, life_s=child.life_s
+            caught_up=caught_up, status=status, life_s=life_s
         )
         if pause_s is None:
+            self._restart_due_s = None
             self._give_up(f"{what}, as {self._restarts.failures - 1} before it did")
             return
         log.warning("%s: starting another", what)

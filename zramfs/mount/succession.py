@@ -50,7 +50,7 @@ class Succession:
 
     def stop(self, old: Child) -> None:
         """Tell *old* to end."""
-        self.is_stopping = True
+        self.is_stopping = old.is_stopping = True
         self.deadline_s = time.monotonic() + _STOP_S
         old.channel.send(Word.STOP)
 

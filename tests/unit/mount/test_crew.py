@@ -1,5 +1,6 @@
 """zramfs.mount.crew: what follows from what happens to workers."""
 
+import errno
 import logging
 import os
 import signal
@@ -372,6 +373,83 @@ def test_a_new_worker_that_dies_after_it_took_over_is_replaced_by_the_old_progra
     assert petitioner.answer() == {"refusal": "the new worker was killed by SIGKILL"}
     assert third.receive(Word.START).text == "2"
     assert third.child.command is stage.commands.command
+
+
+@pytest.mark.parametrize("status", [0, KILLED])
+def test_a_new_worker_that_dies_before_the_old_one_has_stopped_is_replaced(
+    stage: Stage, announced: list[str], status: int
+) -> None:
+    announced += ["no upgrade", "starting another"]
+    old = stage.serve()
+    petitioner = stage.petition()
+    stage.say(Word.PREPARED)
+    stage.bury(stage.commands.last)
+    stage.bury(old, status)
+    pause_s = stage.crew.wait_s()
+    stage.crew.act_in_time()
+
+    assert "SIGKILL" in petitioner.refusal()
+    assert (stage.crew.status, pause_s) == (None, 0.0)
+    assert stage.commands.last.child.command is stage.commands.command
+
+
+def test_a_new_worker_that_was_killed_stops_nobody(
+    stage: Stage, announced: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announced.append("no upgrade")
+    old = stage.serve()
+    old.said_to()
+    stage.petition()
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 60)
+    stage.crew.act_in_time()
+    stage.say(Word.PREPARED)  # a moment too late
+    stage.bury(stage.commands.last)
+
+    assert (old.said_to(), stage.crew.status) == ([], None)
+
+
+NO_MEMORY = OSError(errno.ENOMEM, "Cannot allocate memory")
+
+
+def test_a_worker_that_cannot_be_started_now_is_started_later(
+    stage: Stage, announced: list[str]
+) -> None:
+    announced += ["starting another", "no worker can be started .Cannot allocate"]
+    stage.bury(stage.serve())
+    stage.commands.errors.append(NO_MEMORY)
+    stage.crew.act_in_time()
+    pause_s = stage.crew.wait_s()
+    stage.crew.act_in_time()
+
+    assert pause_s == 0.0
+    assert len(stage.commands.workers) == 2
+    assert stage.crew.status is None
+
+
+def test_workers_that_cannot_be_started_at_all_are_given_up(
+    stage: Stage, announced: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announced += ["starting another", "CRITICAL: no worker can be started"]
+    now = [time.monotonic()]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    stage.bury(stage.serve())
+    stage.commands.errors += [NO_MEMORY] * 100
+    while stage.crew.status is None:
+        now[0] += 10
+        stage.crew.act_in_time()
+
+    assert stage.crew.status == 1
+    assert stage.crew.wait_s() is None
+
+
+def test_an_upgrade_that_cannot_be_started_is_refused(stage: Stage) -> None:
+    stage.serve()
+    stage.commands.errors.append(NO_MEMORY)
+    petitioner = stage.petition()
+
+    assert petitioner.refusal() == "no worker can be started: Cannot allocate memory"
+    assert stage.crew.wait_s() is None
 
 
 def test_a_mount_that_ends_meanwhile_is_not_upgraded(stage: Stage) -> None:

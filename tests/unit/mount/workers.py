@@ -31,6 +31,7 @@ class FakeChild(Child):
         self.signals.append(number)
 
     def kill(self) -> None:
+        self.is_killed = True
         self.signals.append(signal.SIGKILL)
 
     def end(self) -> int:
@@ -93,6 +94,7 @@ class Commands:
 
     def __init__(self) -> None:
         self.workers: list[Worker] = []
+        self.errors: list[OSError] = []
         self.command = FakeCommand(words=(), environment={}, commands=self)
 
     @property
@@ -100,6 +102,8 @@ class Commands:
         return self.workers[-1]
 
     def start(self, command: Command, memory: int, generation: int) -> Child:
+        if self.errors:
+            raise self.errors.pop()
         self.workers.append(Worker(command, memory, generation))
         return self.last.child
 
