@@ -12,6 +12,7 @@ from benchmarks.rows import (
     SWAP_TOUCH,
     SWAP_VERIFY,
     SWAP_WRONG,
+    SpillRow,
 )
 
 _OURS: Final = "always"
@@ -58,7 +59,7 @@ class Bound:
         }
 
 
-def _at_least(row: str, against: str, bound: float) -> Bound:
+def _at_least(row: str, against: str | None, bound: float) -> Bound:
     return Bound(row=row, against=against, bound=bound, at_least=True)
 
 
@@ -84,3 +85,12 @@ BOUNDS: Final = (
     Bound(row=RECOMPRESS_RATIO.name, against=None, bound=0.7, at_least=True),
 )
 """The demands of the issues that asked for the lane, and for recompression."""
+
+SPILL_BOUNDS: Final = (
+    _at_most(SpillRow.LATENCY.name, "fio", 1.8),
+    _at_least(SpillRow.READS.name, "fio", 0.4),
+    _at_least(SpillRow.WRITE.name, "dd", 0.6),
+    _at_most(SpillRow.GROWN.name, None, 64),
+    _at_least(SpillRow.SHRUNK.name, None, 95),
+)
+"""The demands of the issue that asked for writeback."""

@@ -110,8 +110,65 @@ RECOMPRESS: Final = "recompress"
 
 RECOMPRESS_ROWS: Final = (RECOMPRESS_RATIO, RECOMPRESS_SPEED, RECOMPRESS_P99)
 
+
+def _less(name: str, title: str, unit: str, scale: float) -> Row:
+    return Row(name=name, title=title, unit=unit, scale=scale, lower_is_better=True)
+
+
+class SpillRow:
+    """Written-back pages."""
+
+    LATENCY: Final = _less(
+        "spill-latency", "written back: 4 KiB read, depth 1", "us", 1e-6
+    )
+    READS: Final = Row(
+        name="spill-reads",
+        title="written back: 4 KiB read, depth 16",
+        unit="k/s",
+        scale=1e3,
+    )
+    WRITE: Final = Row(
+        name="spill-write", title="writeback of idle pages", unit="MB/s", scale=1e6
+    )
+    GROWN: Final = _less("spill-grown", "writeback: grown by", "MiB", 1 << 20)
+    SHRUNK: Final = Row(
+        name="spill-shrunk",
+        title="writeback: shrunk by, of mem_used_total",
+        unit="%",
+        scale=0.01,
+    )
+
+    ALL: Final = (LATENCY, READS, WRITE, GROWN, SHRUNK)
+
+
+class RwPageRow:
+    """One workload under each mode of rw_page."""
+
+    READS: Final = Row(name="rw-reads", title="reads", unit="k/s", scale=1e3)
+    RESIDENT_P50: Final = _less("rw-mem-p50", "resident page: median", "us", 1e-6)
+    RESIDENT_P99: Final = _less("rw-mem-p99", "resident page: p99", "us", 1e-6)
+    SPILLED_P50: Final = _less("rw-bd-p50", "written-back page: median", "us", 1e-6)
+    SPILLED_P99: Final = _less("rw-bd-p99", "written-back page: p99", "us", 1e-6)
+    WRITTEN: Final = _less("rw-written", "written to the spill", "MiB", 1 << 20)
+    RESIDENT: Final = _less("rw-used", "in memory at the end", "MiB", 1 << 20)
+    KEPT: Final = Row(
+        name="rw-kept", title="pages that NO_WB kept", unit="k", scale=1e3
+    )
+
+    ALL: Final = (
+        *(READS, RESIDENT_P50, RESIDENT_P99, SPILLED_P50, SPILLED_P99),
+        *(WRITTEN, RESIDENT, KEPT),
+    )
+
+
 ROWS: Final = {
     row.name: row
-    for row in (*(job.row for job in JOBS.values()), *SWAP_ROWS, *RECOMPRESS_ROWS)
+    for row in (
+        *(job.row for job in JOBS.values()),
+        *SWAP_ROWS,
+        *RECOMPRESS_ROWS,
+        *SpillRow.ALL,
+        *RwPageRow.ALL,
+    )
 }
 """All rows by name, in the order in which they are shown."""

@@ -64,7 +64,9 @@ def _worst_spread(results: Results, row: str) -> str:
     return f"±{max(spreads) / 2:.0%}" if spreads else ""
 
 
-def show_bounds(console: Console, judged: Iterable[BoundRecord]) -> None:
+def show_bounds(
+    console: Console, judged: Iterable[BoundRecord], bounds: Iterable[Bound] = BOUNDS
+) -> None:
     """Print what was demanded, and what became of it."""
     table = Table(
         title="Demands on rw_page always (median of the rounds' ratios)",
@@ -74,7 +76,7 @@ def show_bounds(console: Console, judged: Iterable[BoundRecord]) -> None:
     table.add_column("bound", justify="right")
     table.add_column("measured", justify="right")
     table.add_column("")
-    for bound, record in zip(BOUNDS, judged, strict=True):
+    for bound, record in zip(bounds, judged, strict=True):
         table.add_row(*_demand(bound, record))
     console.print(table)
 
