@@ -45,14 +45,26 @@ STORES: Final = {
     "comp_algorithm": ("zstd",),
     "algorithm_params": ("level=1",),
     "reset": ("1", "0"),
-    "writeback_limit": ("9",),
-    "writeback": ("idle", "huge"),
+    "writeback_limit": ("9", "100000"),
+    "writeback_limit_enable": ("0", "0", "1"),
+    "compressed_writeback": ("0", "1"),
+    "writeback": ("idle", "huge", "huge_idle", "page_indexes=0-99", "page_index=7"),
 }
 """What is stored at any time: some of it is refused, while the swapfile is open."""
 
-REFUSALS: Final = frozenset({errno.EINVAL, errno.EBUSY, errno.ENODEV})
+REFUSALS: Final = frozenset(
+    {errno.EINVAL, errno.EBUSY, errno.ENOSPC, errno.EIO, errno.ERANGE}
+)
+"""With EIO for a writeback that comes to its limit, ENOSPC when no block is left."""
 
-SHOWN: Final = ("mm_stat", "io_stat", "stat", "disksize", "zramfs/rw_page_stat")
+SHOWN: Final = (
+    "mm_stat",
+    "io_stat",
+    "bd_stat",
+    "stat",
+    "disksize",
+    "zramfs/rw_page_stat",
+)
 
 DEATHS: Final = r"worker \d+ .*: starting another"
 """What the log says of a worker that is killed."""
@@ -61,8 +73,9 @@ DEATHS: Final = r"worker \d+ .*: starting another"
 class Fuzz:
     """One mount, and what must be in it."""
 
-    def __init__(self, mount: Mount, seed: int, *, kills: bool) -> None:
+    def __init__(self, mount: Mount, spill: Path, seed: int, *, kills: bool) -> None:
         self._mount = mount
+        self._spill = spill
         self._random = random.Random(seed)
         self._dice = random.Random(~seed)  # when to kill: leaves the operations alone
         self._kills = kills
@@ -72,6 +85,8 @@ class Fuzz:
         self._worker = 0
         self.done: Counter[str] = Counter()
         """How often each operation was done."""
+        self.nr_spilled = 0
+        """Pages written back, in the lives that have ended."""
         self.last: deque[str] = deque(maxlen=20)
         """The last operations."""
 
@@ -174,6 +189,7 @@ class Fuzz:
         primary = self._random.choice(("lz4", "zstd", "lz4hc", "deflate"))
         self._mount.store("comp_algorithm", primary)
         self._mount.store("recomp_algorithm", "algo=zstd priority=1")
+        self._mount.store("backing_dev", str(self._spill))
         self._mount.store("disksize", str(DISKSIZE))
         self._pages[:] = bytes(DISKSIZE)
         self._fd = os.open(self._mount.swapfile, os.O_RDWR)
@@ -189,6 +205,9 @@ class Fuzz:
         stat = self._mount.mm_stat()
         assert (stat.orig_data_size, stat.compr_data_size, stat.same_pages) == (0, 0, 0)
         assert stat.mem_used_total == 0, stat
+        nr_used, _, nr_written = map(int, self._mount.show("bd_stat").split())
+        assert nr_used == 0
+        self.nr_spilled += nr_written
         os.close(self._fd)
         self._mount.store("reset", "1")
 
@@ -212,18 +231,21 @@ class Fuzz:
 
 def fuzz(
     place: Path, seed: int, seconds: float, most: int = sys.maxsize, *, kills: bool
-) -> "Counter[str]":
-    """Fuzz a new mount below *place*; return how often each operation was done."""
+) -> Fuzz:
+    """Fuzz a new mount below *place*, and return what was done."""
     announced = [DEATHS] if kills else []
+    spill = place / "spill"
+    with spill.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, DISKSIZE // 2)
     with mounted(place / "mnt", place / "log", (), announced) as mount:
-        run = Fuzz(mount, seed, kills=kills)
+        run = Fuzz(mount, spill, seed, kills=kills)
         try:
             run.run(seconds, most)
         except BaseException as error:
             error.add_note(f"seed {seed}, after {run.done.total()} operations")
             error.add_note("the last: " + "; ".join(run.last))
             raise
-    return run.done
+    return run
 
 
 def main() -> None:
@@ -238,14 +260,15 @@ def main() -> None:
     args = parser.parse_args()
     print(f"seed {args.seed}", flush=True)  # noqa: T201  # it is a command, too
     with tempfile.TemporaryDirectory(prefix="zramfs-fuzz-") as place:
-        done = fuzz(
+        run = fuzz(
             Path(place),
             args.seed,
             args.seconds,
             args.operations,
             kills=not args.no_kills,
         )
-    print(f"{done.total()} operations: {dict(done)}")  # noqa: T201
+    facts = f"{dict(run.done)}, {run.nr_spilled} pages written back"
+    print(f"{run.done.total()} operations: {facts}")  # noqa: T201
 
 
 if __name__ == "__main__":
