@@ -46,8 +46,7 @@ _SPILLED_KEEPS: Final = HUGE | INCOMPRESSIBLE | PRIORITY_MASK | SIZE_MASK
 """What is kept of a slot whose page is written back."""
 
 _FREES: Final = 128
-"""Slots emptied in one step of a discard: 0.1 ms, or 0.7 if each of them is huge and
-gives its page back by itself."""
+"""Slots emptied in one step of a discard: 0.1 ms, 0.7 where each gives a page back."""
 
 
 class Store:
