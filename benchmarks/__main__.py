@@ -19,7 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from benchmarks import chart, fio, machine, options, spilling, table
+from benchmarks import chart, fio, machine, options, profile, spilling, table
 from benchmarks.bounds import BOUNDS
 from benchmarks.commands import BenchError
 from benchmarks.measure import Run
@@ -103,6 +103,8 @@ def main(argv: list[str]) -> int:
     """Run the benchmark that *argv* asks for and return the exit status."""
     if {"--spill", "--rw-page"}.intersection(argv):
         return spilling.main(argv)
+    if "--profile" in argv:
+        return profile.main()
     asked = options.parse(argv)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _on_signal)

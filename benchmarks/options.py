@@ -96,7 +96,9 @@ def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tools/bench",
         description="Measures zramfs beside what else there is, the sides in turn.",
-        epilog="It wants an idle machine, and says if it had none; with one CPU: "
+        epilog="Instead of all that: --profile shows where the time of a request goes, "
+        "--spill measures writing back, --rw-page the modes of rw_page under it. "
+        "It wants an idle machine, and says if it had none; with one CPU: "
         "taskset -c 0 tools/bench. Exit status: 0 measured; 1 failed, or with --check "
         "a bound was missed; 2 bad command line.",
     )
