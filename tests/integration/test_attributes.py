@@ -43,6 +43,7 @@ MODES = {
     "zramfs/metrics": 0o444,
     "zramfs/rw_page": 0o644,
     "zramfs/rw_page_stat": 0o444,
+    "zramfs/spill_stat": 0o444,
     "zramfs/supervisor_pid": 0o444,
     "zramfs/swap_safety": 0o444,
     "zramfs/worker_pid": 0o444,
