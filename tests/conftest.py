@@ -19,7 +19,10 @@ import pytest
 
 # Their assertions are explained as those of a test module are.
 pytest.register_assert_rewrite(
-    "tests.checklogs", "tests.integration.commands", "tests.integration.mounts"
+    "tests.checklogs",
+    "tests.crash.killing",
+    "tests.integration.commands",
+    "tests.integration.mounts",
 )
 
 from tests.checklogs import unannounced  # noqa: E402  # rewritten first

@@ -101,16 +101,22 @@ def test_a_mountpoint_that_is_not_empty_is_refused(
     assert list(mountpoint.iterdir()) == [mountpoint / "file"]
 
 
-@pytest.mark.parametrize("command", MOUNTING)
-def test_a_mountpoint_in_use_is_refused(mounted: MountFactory, command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [("mount", "already mounted"), ("swapon", "is mounted already: --disksize")],
+)
+def test_a_mountpoint_in_use_is_refused(
+    mounted: MountFactory, command: str, reason: str
+) -> None:
     with mounted("--disksize", "64M") as mount:
         sentence = refused(command, mount.path, "--disksize", "64M")
         left = teardown.leftovers(mount.path.parent)
         shown = mount.show("disksize")
 
-    assert "already mounted" in sentence
+    assert reason in sentence
     assert len([line for line in left if line.startswith("mounted")]) == 1
-    assert len([line for line in left if line.startswith("running")]) == 1
+    # The supervisor and its worker.
+    assert len([line for line in left if line.startswith("running")]) == 2
     assert shown == "67108864\n"
 
 

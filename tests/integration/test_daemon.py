@@ -208,7 +208,9 @@ STATUS_COLUMNS = (
     *("orig_data_size", "compr_data_size", "mem_used_total", "mem_limit"),
     *("mem_used_max", "same_pages", "pages_compacted", "huge_pages"),
     *("huge_pages_since", "failed_reads", "failed_writes", "invalid_io"),
-    "notify_free",
+    *("notify_free", "backing_dev", "bd_count", "bd_reads", "bd_writes"),
+    *("spill_read_errors", "spill_short_reads", "spill_corrupt_blocks"),
+    "spill_write_errors",
 )
 
 
@@ -229,6 +231,8 @@ def test_status_shows_every_column(mounted: MountFactory) -> None:
             "comp_algorithm": "lz4",
             **memory,
             **requests,
+            "backing_dev": "none",
+            **dict.fromkeys(STATUS_COLUMNS[-7:], 0),
         }
     ]
     assert set(rows[0]) == set(STATUS_COLUMNS)

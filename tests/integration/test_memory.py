@@ -24,6 +24,9 @@ pytestmark = [
 CORPUS_BYTES: Final = 256 * MIB
 NR_PAGES: Final = CORPUS_BYTES // PAGE_SIZE
 
+HEADER: Final = 16 * PAGE_SIZE
+"""What the header in front of all takes, its copies of the configuration included."""
+
 
 @pytest.fixture(scope="module")
 def corpus() -> bytes:
@@ -224,5 +227,5 @@ def test_reset_gives_everything_back(
         held = mount.memfd_bytes()
 
     report(f"resident set after reset: {_mib(after)}, before: {_mib(empty)}")
-    assert held == 0
+    assert held <= HEADER
     assert after <= empty + 24 * MIB

@@ -27,7 +27,8 @@ MODES: Final = {
 
 COUNTERS: Final = (
     *("lane_reads", "lane_writes", "declined_reads", "declined_writes"),
-    *("bio_reads", "bio_writes", "discards", "spins", "spins_paid", "no_wb_slots"),
+    *("bio_reads", "bio_writes", "discards", "spins", "spins_paid"),
+    *("declined_spilled", "no_wb_slots"),
 )
 
 
