@@ -58,14 +58,22 @@ def _sweep_root() -> Path:
     return Path(root, f"pytest-of-{getpass.getuser()}").resolve()
 
 
-# In hooks, because a fixture's time is part of some test's timeout.
-def pytest_sessionstart() -> None:
-    teardown.sweep(_sweep_root())
+# In hooks, because a fixture's time is part of some test's timeout. Of several
+# processes one sweeps, when the others have ended: each would sweep what they use.
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not _is_worker(session.config):
+        teardown.sweep(_sweep_root())
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest removes the directories
-def pytest_sessionfinish() -> None:
-    teardown.sweep(_sweep_root())
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if not _is_worker(session.config):
+        teardown.sweep(_sweep_root())
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    """Whether this is a process that another one hands its tests to."""
+    return hasattr(config, "workerinput")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
