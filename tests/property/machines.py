@@ -183,8 +183,14 @@ class Recompressing(Machine):
     def step(self, request: Recompression) -> None:
         self.model.step_recompression(request)
 
-    @rule(request=requests, count=st.sampled_from([3, 5, 9, 9]))
-    def steps(self, request: Recompression, count: int) -> None:
+    @rule(
+        request=requests,
+        count=st.sampled_from([3, 5, 9, 9]),
+        idle=st.sampled_from([True, True, False]),
+    )
+    def steps(self, request: Recompression, count: int, *, idle: bool) -> None:
+        if idle:
+            self.model.mark_idle()
         self.step(request)
         while count > 1 and self.model.steps:
             count -= 1
@@ -339,7 +345,7 @@ class WritingBack(Spilling):
         mode=st.sampled_from([0, 0, 0, slots.IDLE]),
         limit=st.sampled_from([None, None, 1, 2]),
         scans=st.sampled_from([1, 1, 2]),
-        nr_pages=st.sampled_from([0, 1, 2]),
+        nr_pages=st.sampled_from([0, 1, 1, 2]),
     )
     def begin(self, mode: int, limit: int | None, scans: int, nr_pages: int) -> None:
         self.spill.begin_writeback(mode, limit, scans)
@@ -350,7 +356,17 @@ class WritingBack(Spilling):
     def take(self, nr_pages: int) -> None:
         self.spill.take(nr_pages)
 
-    @rule(number=st.integers(0, 2), fault=st.sampled_from(["works", *FAULTS]))
+    @rule(kind=st.sampled_from(["text", "noise"]), again=st.booleans())
+    def overtake(self, kind: str, *, again: bool) -> None:
+        """Change a page that is taken and not written yet, perhaps take it again."""
+        self.spill.take(1)
+        if self.spill.flights:
+            flight, _ = self.spill.flights[-1]
+            self.spill.write_page(flight.run.indexes[0], kind)
+            if again:
+                self.begin(0, None, 1, 1)
+
+    @rule(number=st.integers(0, 2), fault=st.sampled_from(["works", "works", *FAULTS]))
     def land(self, number: int, fault: str) -> None:
         if self.spill.flights:
             self.spill.land(number, fault)

@@ -14,22 +14,31 @@ from zramfs.errors import ZramError
 from zramfs.units import BlockIndex, PageIndex
 
 
-class KeepsARunAsAFlag(Claims):
+class KeepsARunAsAFlag(Store):
     """A run holds a page if any run does: the lost claim."""
 
-    def take(self, index: int, owner: object) -> bool:
-        if self._words[index] & slots.PP_SLOT and owner:
-            self.held.pop(index, None)
-            return True
-        return False
+    def spill(self, indexes: Sequence[int], blocks: range, owner: object) -> None:
+        for index in indexes:
+            if self._words[index] & slots.PP_SLOT:
+                self.claims.held[index] = owner
+        super().spill(indexes, blocks, owner)
 
 
-class TakesWhateverHappened(Claims):
+class TakesWhateverHappened(Store):
     """A page is written back, whoever has written it meanwhile."""
 
-    def take(self, index: int, owner: object) -> bool:
-        self.held.pop(index, None)
-        return bool(self._words[index]) and owner is not None
+    def spill(self, indexes: Sequence[int], blocks: range, owner: object) -> None:
+        for index in indexes:
+            if self._words[index]:
+                self.claims.held[index] = owner
+        super().spill(indexes, blocks, owner)
+
+
+class DropsWhatItLost(Claims):
+    """A run that failed ends the claim of the next one."""
+
+    def drop(self, index: int, owner: object) -> None:
+        super().drop(index, self.held.get(index, owner))
 
 
 class ClaimsForEver(Claims):

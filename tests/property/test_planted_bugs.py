@@ -89,6 +89,7 @@ REQUESTS = [
 WRITING_BACK = [
     spill_bugs.KeepsARunAsAFlag,
     spill_bugs.TakesWhateverHappened,
+    spill_bugs.DropsWhatItLost,
     spill_bugs.ClaimsForEver,
     spill_bugs.ChargesForFailures,
     spill_bugs.ChargesTwice,
