@@ -311,7 +311,7 @@ class SpillModel(Model):
         data = backing_of(self.device).blocks[slot.payload]
         store = self.device.store
         assert store.blocks.seal(BlockIndex(slot.payload)) == seal_of(data), slot
-        if not store.compressed_writeback or slot.has(slots.HUGE):
+        if not store.spilling.compressed or slot.has(slots.HUGE):
             return data
         codec = store.codec(slot.priority)
         assert codec, slot

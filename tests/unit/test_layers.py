@@ -31,6 +31,7 @@ LAYERS = (
         "zramfs.core.backing",
         "zramfs.core.reader",
         "zramfs.core.recovery",
+        "zramfs.core.spilling",
     ),
     ("zramfs.core.store",),
     ("zramfs.core.postprocess", "zramfs.core.ranges", "zramfs.core.config"),

@@ -159,7 +159,7 @@ class Device:
 
     def _use(self, store: Store) -> None:
         store.limit_pages = self.mem_limit >> PAGE_SHIFT
-        store.compressed_writeback = self.backing.compressed
+        store.spilling.compressed = self.backing.compressed
         store.now_s = self._now_s
         self._store = store
         self.disksize = store.nr_slots << PAGE_SHIFT

@@ -23,27 +23,23 @@ from zramfs.core.recovery import rebuild
 from zramfs.core.slots import (
     ACCESS_CLEARS,
     HUGE,
-    INCOMPRESSIBLE,
     NO_WB,
     PAYLOAD_SHIFT,
     PP_SLOT,
-    PRIORITY_MASK,
     PRIORITY_SHIFT,
     SAME,
     SIZE_MASK,
     WB,
 )
 from zramfs.core.spilled import Spilled
+from zramfs.core.spilling import Spilling
 from zramfs.core.stats import Counters
 from zramfs.core.steps import Steps
 from zramfs.core.table import SlotTable
 from zramfs.errors import MemoryLimitExceeded, NotResident
-from zramfs.units import PAGE_SHIFT, PAGE_SIZE, BlockIndex, PageIndex
+from zramfs.units import PAGE_SHIFT, PAGE_SIZE, PageIndex
 
 _WORD_BYTES: Final = 8
-
-_SPILLED_KEEPS: Final = HUGE | INCOMPRESSIBLE | PRIORITY_MASK | SIZE_MASK
-"""What is kept of a slot whose page is written back."""
 
 _FREES: Final = 128
 """Slots emptied in one step of a discard: 0.1 ms, 0.7 where each gives a page back."""
@@ -71,13 +67,13 @@ class Store:
         "blocks",
         "claims",
         "compr_data_size",
-        "compressed_writeback",
         "huge_pages",
         "limit_pages",
         "now_s",
         "nr_slots",
         "pages_stored",
         "same_pages",
+        "spilling",
         "table",
     )
 
@@ -108,14 +104,15 @@ class Store:
         self._makes_chunks = primary.makes_chunks
         self._reader = Reader(self.table, self._pool, self._codecs)
         self._page = self._reader.page
+        self.spilling = Spilling(
+            self.table, self._pool, self.blocks, self.claims, self._codecs
+        )
         self._counters = Counters.from_buffer(header.counters)
         self.nr_slots = nr_slots
         self.now_s = 0
         """Seconds since boot, for access times; whoever drives the device sets it."""
         self.limit_pages = 0
         """mem_limit in pages; 0 is none."""
-        self.compressed_writeback = False
-        """Whether blocks hold the objects of pages, not the pages."""
         self.pages_stored = 0
         self.same_pages = 0
         self.huge_pages = 0
@@ -200,23 +197,9 @@ class Store:
 
         Its block is pinned: it stays what it is until it is unpinned.
         """
-        word = self._words[index]
-        # invariant: only what is written back has a block.
-        assert word & WB, word
         self._ac_time[index] = self.now_s
         self._counters.bd_reads += 1
-        block = BlockIndex(word >> PAYLOAD_SHIFT)
-        self.blocks.pin(block)
-        codec = None
-        if self.compressed_writeback and not word & HUGE:
-            codec = self._codecs[(word & PRIORITY_MASK) >> PRIORITY_SHIFT]
-        return Spilled(
-            index=index,
-            block=block,
-            seal=self.blocks.seal(block),
-            codec=codec,
-            size=word & SIZE_MASK,
-        )
+        return self.spilling.pinned(index)
 
     def write(self, index: PageIndex, page: memoryview) -> None:
         """Store *page* at *index* in place of what was there.
@@ -365,35 +348,16 @@ class Store:
 
         What cannot be decompressed is passed over.
         """
-        return self._reader.load(indexes, buffer, compressed=self.compressed_writeback)
+        return self._reader.load(indexes, buffer, compressed=self.spilling.compressed)
 
     def spill(self, indexes: Sequence[int], blocks: range, owner: object) -> None:
         """Let the slots of pages that *owner* still claims point to their *blocks*.
 
         Their objects are given up; the blocks of the others are.
         """
-        words, pool, claimed = self._words, self._pool, self._claimed
-        spilled = 0
-        places: list[tuple[int, int]] = []
-        for index, block in zip(indexes, blocks, strict=True):
-            if claimed.get(index) is not owner:
-                self.blocks.free(block)
-                continue
-            del claimed[index]
-            word = words[index]
-            size = word & SIZE_MASK
-            spilled += size
-            place = (size + CLASS_MASK) >> CLASS_SHIFT, word >> PAYLOAD_SHIFT
-            if word & HUGE:
-                pool.let_go(place[1])
-                self.huge_pages -= 1
-            else:
-                places.append(place)
-            words[index] = word & _SPILLED_KEEPS | WB | block << PAYLOAD_SHIFT
-            if word & HUGE:
-                pool.free(*place)
-        pool.free_many(places)
-        self.compr_data_size -= spilled
+        nr_bytes, nr_huge = self.spilling.spill(indexes, blocks, owner)
+        self.compr_data_size -= nr_bytes
+        self.huge_pages -= nr_huge
 
     def compact(self) -> Steps:
         """Return the steps of a compaction of the pool."""
