@@ -131,7 +131,7 @@ class Files:
         # invariant: open() lets nobody read what cannot be shown.
         assert attribute.show, attribute.name
         if offset == 0 or handle not in self._texts:
-            self._texts[handle] = attribute.show(self._device).encode()
+            self._texts[handle] = os.fsencode(attribute.show(self._device))
         return self._texts[handle][offset : offset + length]
 
     def _read_lines(self, handle: int, lines: Lines, offset: int, length: int) -> bytes:

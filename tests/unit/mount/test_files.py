@@ -155,6 +155,13 @@ def test_bytes_that_are_no_text_reach_the_store(
     assert os.fsencode(notebook.stored[0]) == b"\xff\xfe"
 
 
+def test_bytes_that_are_no_text_are_shown_as_they_were(device: Device) -> None:
+    row = Attribute(name="path", show=lambda _: os.fsdecode(b"/\xff\xfe\n"), doc="")
+    files = Opener(device, (row,))
+
+    assert files.read(files.open("path", os.O_RDONLY)) == b"/\xff\xfe\n"
+
+
 def test_a_refused_store_is_told_to_the_writer_and_the_log(
     files: Opener, caplog: pytest.LogCaptureFixture
 ) -> None:
