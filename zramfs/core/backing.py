@@ -50,13 +50,17 @@ class BackingDev:
 
     def open(self, path: str) -> Backing:
         """Return the backing device at *path*, opened; in whatever thread."""
-        # invariant: whoever offers backing devices says how to open them.
-        assert self._open, path
-        found = self._open(path)
+        found = self.reopen(path)
         if not found.nr_blocks:
             found.close()
             raise InvalidValue(f"{found.path} has no room for a page")
         return found
+
+    def reopen(self, path: str) -> Backing:
+        """Return it whatever has become of it: pages are there already."""
+        # invariant: whoever offers backing devices says how to open them.
+        assert self._open, path
+        return self._open(path)
 
     def choose(self, backing: Backing | None) -> None:
         """Use *backing* from now on, and let go of the one before."""

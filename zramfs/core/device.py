@@ -86,7 +86,7 @@ class Device:
     def _recover(self) -> None:
         """Come to a state that a device can be in between two calls."""
         if self.state is not State.RESETTING and self.config.backing_dev:
-            self.backing.choose(self.backing.open(self.config.backing_dev))
+            self.backing.choose(self.backing.reopen(self.config.backing_dev))
         if self.state is State.READY:
             layout = Layout.load(self._header)
             codecs = self.config.open_codecs()

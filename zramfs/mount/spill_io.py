@@ -36,6 +36,9 @@ _NR_IOCBS: Final = 256
 _WOULD_WAIT: Final = frozenset({errno.EAGAIN, errno.EOPNOTSUPP})
 """Errors of a transfer that was not to wait."""
 
+_READ_ONLY: Final = frozenset({errno.EPERM, errno.EBADF})
+"""Errors of writing to a read-only block device, and to what stands for a lost one."""
+
 _NR_THREADS: Final = 16
 """Of direct I/O there is nothing to gain from more; they are started when needed."""
 
@@ -95,8 +98,8 @@ class Transfer:
                     (self.block << PAGE_SHIFT) + done,
                 )
             except OSError as error:
-                if error.errno == errno.EPERM:
-                    # A read-only block device; from a kernel's bio it is EIO.
+                if error.errno in _READ_ONLY:
+                    # From a kernel's bio it is EIO.
                     return OSError(errno.EIO, f"{self.spill.path} is read-only")
                 return error
             if not count:

@@ -81,8 +81,9 @@ def run(config: Config, lifeline: Lifeline) -> None:
     if is_first:
         device = make_device(memory, config.settings, backings.open)
     turn = lifeline.wait_turn()
-    backings.kept = dict(turn.kept)
-    device = device or Device(memory, _read_file, backings.open)
+    if device is None:
+        with backings.recovering(turn.kept):
+            device = Device(memory, _read_file, backings.open)
     with ExitStack() as stack:
         connection = turn.connection
         server = open_server(stack, device, connection, config, safety, lifeline)

@@ -1,5 +1,6 @@
 """zramfs.mount.backings: a backing device outlives the worker that opened it."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,10 +11,13 @@ import pytest
 
 from tests.unit.mount.overseer import Overseer
 from zramfs.core.header import Header
-from zramfs.errors import DeviceBusy
+from zramfs.errors import DeviceBusy, ShortTransfer
 from zramfs.mount.backings import Backings
 from zramfs.mount.channel import Word
 from zramfs.mount.config import Config
+from zramfs.mount.spill_io import Failure, Transfer, make_buffers
+from zramfs.spill import Spill
+from zramfs.units import PAGE_SIZE
 
 MIB = 1 << 20
 
@@ -82,13 +86,49 @@ def test_a_successor_goes_on_with_it_whatever_is_at_the_path(
     os.close(first.fd)  # its process has died
     path.unlink()
     path.mkdir()
-    backings.kept = {kept.text: kept.fds[0]}
 
-    again = backings.open(str(path))
+    with backings.recovering({kept.text: kept.fds[0]}):
+        again = backings.open(str(path))
 
     assert (again.fd, again.nr_blocks, again.path) == (kept.fds[0], 256, str(path))
     assert not backings.kept
     again.close()
+
+
+def test_a_device_that_cannot_be_had_again_costs_its_pages_only(
+    backings: Backings, tmp_path: Path, announced: list[str]
+) -> None:
+    announced.append("ERROR: .*/spill is lost, with the pages there: ")
+    path = tmp_path / "spill"
+
+    with backings.recovering({}):
+        lost = backings.open(str(path))
+    found = [_transferred(lost, writes=writes) for writes in (False, True)]
+    lost.close()
+
+    assert lost.path == str(path)
+    assert not path.exists()
+    assert isinstance(found[0], ShortTransfer)
+    assert isinstance(found[1], OSError)
+    assert found[1].errno == errno.EIO
+
+
+def _transferred(spill: Spill, *, writes: bool) -> Failure:
+    (buffer,) = make_buffers(1, PAGE_SIZE)
+    return Transfer(
+        spill, 0, buffer.view, buffer.address, lambda _: None, writes=writes
+    ).run()
+
+
+def test_a_new_device_that_cannot_be_had_is_refused_after_a_recovery_too(
+    backings: Backings, tmp_path: Path
+) -> None:
+    (tmp_path / "spill").mkdir()
+    with backings.recovering({}):
+        pass
+
+    with pytest.raises(IsADirectoryError):
+        backings.open(str(tmp_path / "spill"))
 
 
 def test_nobody_else_gets_it_while_the_worker_is_replaced(
