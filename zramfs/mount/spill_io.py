@@ -258,6 +258,7 @@ class SpillIo:
         """End transfers for ever; or raise Cancelled with none lost."""
         while True:
             await trio.lowlevel.wait_readable(self._eventfd)
-            if not self.reap():
-                with suppress(BlockingIOError):
-                    os.eventfd_read(self._eventfd)
+            # Before looking, never after: a thread may end its transfer in between.
+            with suppress(BlockingIOError):
+                os.eventfd_read(self._eventfd)
+            self.reap()
