@@ -87,7 +87,8 @@ class Spill:
     def drop(self) -> None:
         """Count off a `hold`."""
         self._nr_holds -= 1
-        self._close_unused()
+        if self._is_closed:
+            self._close_unused()
 
     def close(self) -> None:
         """Let go of the device, at the latest when the last transfer has ended.

@@ -27,7 +27,7 @@ Fetched = Mapping[Spilled, bytes]
 NOTHING: Final[Fetched] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Plan:
     """What a request has to read: pages, and what to wait for of the others.
 
@@ -39,18 +39,18 @@ class Plan:
     """Where in the first page the bytes begin that are asked for."""
     length: int
     pages: list[bytes | Spilled] = field(default_factory=list)
-
-    @property
-    def spilled(self) -> list[Spilled]:
-        """What to wait for."""
-        return [page for page in self.pages if isinstance(page, Spilled)]
+    spilled: list[Spilled] = field(default_factory=list)
+    """Those of the pages that are to be waited for."""
 
     def join(self, fetched: Fetched) -> bytes:
         """Return the bytes asked for, with all that was waited for in *fetched*."""
         pages = [
             fetched[page] if isinstance(page, Spilled) else page for page in self.pages
         ]
-        return b"".join(pages)[self.offset : self.offset + self.length]
+        data = b"".join(pages)
+        if len(data) == self.length:
+            return data
+        return data[self.offset : self.offset + self.length]
 
     def close(self) -> None:
         """Unpin the blocks."""
@@ -84,11 +84,16 @@ def plan_edges(store: Store, offset: int, length: int) -> Plan:
 
 
 def _plan(store: Store, offset: int, length: int, indexes: Sequence[int]) -> Plan:
-    plan = Plan(blocks=store.blocks, offset=offset & IN_PAGE, length=length)
+    plan = Plan(store.blocks, offset & IN_PAGE, length)
+    is_spilled = store.table.is_spilled
     try:
         for index in map(PageIndex, indexes):
-            spilled = store.table.is_spilled(index)
-            plan.pages.append(store.spilled(index) if spilled else store.read(index))
+            if is_spilled(index):
+                spilled = store.spilled(index)
+                plan.pages.append(spilled)
+                plan.spilled.append(spilled)
+            else:
+                plan.pages.append(store.read(index))
     except BaseException:
         plan.close()
         raise

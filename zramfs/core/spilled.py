@@ -7,7 +7,7 @@ from zramfs.errors import CorruptPage
 from zramfs.units import PAGE_SIZE, BlockIndex, PageIndex
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Spilled:
     """A page to be read from *block*, which is pinned until that is done."""
 

@@ -59,13 +59,8 @@ class Spilling:
         codec = None
         if self.compressed and not word & HUGE:
             codec = self._codecs[(word & PRIORITY_MASK) >> PRIORITY_SHIFT]
-        return Spilled(
-            index=index,
-            block=block,
-            seal=self._blocks.seal(block),
-            codec=codec,
-            size=word & SIZE_MASK,
-        )
+        seal = self._blocks.seal(block)
+        return Spilled(index, block, seal, codec, word & SIZE_MASK)
 
     def spill(
         self, indexes: Sequence[int], blocks: range, owner: object

@@ -125,10 +125,12 @@ class Lane:
         io = self._bio.io
         self._device.tick(int(time.clock_gettime(time.CLOCK_BOOTTIME)))
         nr_served = 0
+        io.plug()
         while nr_served < _BURST:
             try:
                 length = readv(connection, buffers)
             except BlockingIOError:
+                io.flush()
                 # Reads from the backing device end here, too: sooner than in a task.
                 if io.nr_in_flight and (nr_ended := io.reap()):
                     nr_served += nr_ended
@@ -146,6 +148,7 @@ class Lane:
             self._serve_one(length)
             nr_served += 1
         self._spin_end = 0
+        io.unplug()
         return nr_served
 
     def _spin(self) -> bool:

@@ -85,6 +85,8 @@ class Transfer:
     address: int
     end_io: Callable[[Failure], None]
     writes: bool = False
+    buffer: Buffer | None = None
+    """What is to be given back at the end."""
 
     def run(self) -> Failure:
         """Transfer all of it, however long that takes; return the error."""
@@ -131,6 +133,9 @@ class SpillIo:
         self._waiting: deque[Callable[[], None]] = deque()
         self.nr_in_flight = 0
         """Transfers that were begun and have not ended."""
+        self._is_plugged = False
+        # Reads in `_by_key` that the kernel does not know of yet.
+        self._nr_prepared = 0
 
     def _open(self) -> None:
         """Take from the system what only a mount with a backing device needs."""
@@ -165,16 +170,32 @@ class SpillIo:
             return
         buffer = self._buffers.pop()
         view = buffer.view[: nr_pages << PAGE_SHIFT]
+        end = partial(end_io, view)
+        self.start(
+            Transfer(
+                spill, block, view, buffer.address, end, writes=False, buffer=buffer
+            )
+        )
 
-        def end(failure: Failure) -> None:
-            try:
-                end_io(view, failure)
-            finally:
-                self._buffers.append(buffer)
-                if self._waiting:
-                    self._waiting.popleft()()
+    def plug(self) -> None:
+        """Keep what is started until `flush`, or `unplug`: it costs less together.
 
-        self.start(Transfer(spill, block, view, buffer.address, end))
+        But the first of all, which nothing else would hold up.
+        """
+        self._is_plugged = True
+
+    def unplug(self) -> None:
+        """End what `plug` began."""
+        self._is_plugged = False
+        self.flush()
+
+    def flush(self) -> None:
+        """Begin what was kept."""
+        if self._nr_prepared and self._aio:
+            self._nr_prepared = 0
+            for key in self._aio.submit():
+                # It would have to wait, or a thread finds the same error.
+                self._queue_up(self._by_key.pop(key))
 
     def start(self, transfer: Transfer) -> None:
         """Begin a transfer."""
@@ -184,18 +205,18 @@ class SpillIo:
         spill.hold()
         self.nr_in_flight += 1
         if self._aio and spill.is_direct:
-            try:
-                key = self._aio.submit(
-                    spill.fd,
-                    transfer.address,
-                    len(transfer.view),
-                    transfer.block << PAGE_SHIFT,
-                    writes=transfer.writes,
-                )
-            except OSError:
-                pass  # it would have to wait, or a thread finds the same error
-            else:
+            key = self._aio.prepare(
+                spill.fd,
+                transfer.address,
+                len(transfer.view),
+                transfer.block << PAGE_SHIFT,
+                writes=transfer.writes,
+            )
+            if key is not None:
                 self._by_key[key] = transfer
+                self._nr_prepared += 1
+                if not self._is_plugged or self.nr_in_flight == 1:
+                    self.flush()
                 return
         self._queue_up(transfer)
 
@@ -253,6 +274,10 @@ class SpillIo:
         except Exception:
             # Whatever it is, it must not keep the others from ending.
             log.exception("the end of a transfer of block %d", transfer.block)
+        if transfer.buffer:
+            self._buffers.append(transfer.buffer)
+            if self._waiting:
+                self._waiting.popleft()()
 
     async def run(self) -> None:
         """End transfers for ever; or raise Cancelled with none lost."""

@@ -152,7 +152,7 @@ def test_a_device_that_may_not_be_written_answers_eio(
         raise PermissionError(errno.EPERM, "a read-only block device")
 
     monkeypatch.setattr(os, "pwritev", refuse)
-    monkeypatch.setattr(Aio, "submit", refuse)
+    monkeypatch.setattr(Aio, "prepare", lambda *_args, **_named: None)
     [buffer] = make_buffers(1, PAGE_SIZE)
     ended: list[Failure] = []
 
@@ -162,6 +162,50 @@ def test_a_device_that_may_not_be_written_answers_eio(
     [failure] = ended
     assert isinstance(failure, OSError)
     assert failure.errno == errno.EIO
+
+
+def test_what_is_plugged_begins_together(spill: Spill, data: bytes) -> None:
+    io = SpillIo(8)
+    found: list[int] = []
+    io.plug()
+    for block in range(4):
+        io.read(spill, block, 1, lambda view, _failure: found.append(view[0]))
+    while not io.reap():  # the first did not wait
+        pass
+    assert found == [0]
+    assert not io.reap()
+
+    io.unplug()
+    trio.run(settle, io)
+
+    assert sorted(found) == [data[block * PAGE_SIZE] for block in range(4)]
+
+
+def test_what_the_kernel_refuses_holds_up_nothing_begun_with_it(
+    spill: Spill, data: bytes
+) -> None:
+    io = SpillIo(8)
+    fd = os.open(spill.path, os.O_WRONLY | os.O_DIRECT)
+    unread = Spill(fd, spill.path, spill.sealer)
+    found: dict[int, Read] = {}
+
+    def keep(number: int) -> Callable[[memoryview, Failure], None]:
+        return lambda view, failure: found.update({number: (bytes(view), failure)})
+
+    io.plug()
+    for number, source in enumerate((spill, unread, spill, unread, unread, spill)):
+        io.read(source, number, 1, keep(number))
+    io.unplug()
+    trio.run(settle, io)
+    unread.close()
+    io.close()
+
+    for number in (0, 2, 5):
+        assert found[number] == (data[number * PAGE_SIZE :][:PAGE_SIZE], None)
+    failures = [found[number][1] for number in (1, 3, 4)]
+    assert [getattr(failure, "errno", 0) for failure in failures] == [errno.EBADF] * 3
+    assert io._aio
+    assert len(io._aio._free) == 8
 
 
 @pytest.mark.parametrize("result", [-errno.EAGAIN, -errno.EOPNOTSUPP, 0, 512])
