@@ -5,7 +5,9 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 import zramfs as package
 from tests.crash.killing import RESTARTED, Killer, new_seed
 from tests.integration import teardown
-from tests.integration.commands import ZRAMFS, attempt, run, zramfs
+from tests.integration.commands import ZRAMFS, attempt, refused, run, zramfs
 from tests.integration.corpus import text
 from tests.integration.files import opened
 from tests.integration.mounts import PAGE_SIZE, Mount, assert_quiet, refuses
@@ -94,7 +96,7 @@ def test_the_death_of_both_is_an_error_not_a_hang(
     shown = mount.show("disksize")
     zramfs("umount", mount.path)
 
-    assert "does not answer" in sentence
+    assert f"{mount.path} is dead" in sentence
     assert shown == "1048576\n"
 
 
@@ -128,6 +130,33 @@ def test_openers_are_counted_exactly(mount: Mount, announced: list[str]) -> None
     zramfs("umount", mount.path)
 
     assert shown == "0\n", f"seed {killer.seed}"
+
+
+@pytest.mark.requires("root")
+@pytest.mark.parametrize("end", [signal.SIGTERM, None], ids=["SIGTERM", "umount"])
+@pytest.mark.parametrize("after_s", [None, 0.0, 0.004, 0.02])
+def test_a_worker_killed_while_the_mount_ends_keeps_it_from_nothing(
+    mount: Mount,
+    announced: list[str],
+    end: signal.Signals | None,
+    after_s: float | None,
+) -> None:
+    """None: it is dead before."""
+    announced.append(RESTARTED)
+    supervisor = mount.supervisor
+    worker = os.pidfd_open(mount.pid)
+    if after_s is None:
+        signal.pidfd_send_signal(worker, signal.SIGKILL)
+    if end:
+        os.kill(supervisor, end)
+    else:
+        run("umount", "--lazy", mount.path)
+    time.sleep(after_s or 0)
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(worker, signal.SIGKILL)
+    os.close(worker)
+
+    assert teardown.wait_for_end(supervisor)
 
 
 def copied(place: Path) -> Path:
@@ -164,9 +193,17 @@ def test_workers_that_die_for_ever_are_given_up(
         with pytest.raises(OSError, match=GONE):
             os.pread(fd, PAGE_SIZE, 0)
     ended = teardown.wait_for_end(supervisor)
+    shown = attempt(*ZRAMFS, "status", path)
     zramfs("umount", path)
+    sentence = refused("umount", path)
 
     assert ended
+    assert shown.returncode == 1
+    assert shown.stderr == (
+        f"zramfs: {path} is dead, with all that it held: "
+        f"'zramfs umount {path}' removes it\n"
+    )
+    assert sentence == f"zramfs: no zramfs is mounted on {path}"
     assert f"'zramfs umount {path}' removes it" in log.read_text()
     assert_quiet(log, announced)
 

@@ -1,12 +1,17 @@
 """Reading what a mounted zramfs says of itself."""
 
+import errno
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Final
 
 from zramfs.core.stats import BdStat, IoStat, MmStat
 from zramfs.errors import MountRefused
 from zramfs.mount.session import zramfs_mounts
+
+_DEAD: Final = frozenset({errno.ENOTCONN, errno.ECONNABORTED})
+"""Errors of a FUSE connection that has ended."""
 
 
 def require_mount(mountpoint: Path) -> None:
@@ -59,6 +64,11 @@ def read_snapshot(mountpoint: Path) -> Snapshot:
     try:
         return _snapshot(mountpoint)
     except OSError as error:
+        if error.errno in _DEAD:
+            hint = f"'zramfs umount {mountpoint}' removes it"
+            raise MountRefused(
+                f"{mountpoint} is dead, with all that it held: {hint}"
+            ) from error
         reason = error.strerror
         raise MountRefused(f"{mountpoint} does not answer: {reason}") from error
 

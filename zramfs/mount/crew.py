@@ -32,6 +32,9 @@ log = logging.getLogger("zramfs")
 
 _STDERR: Final = 2
 
+_ACT_S: Final = 1.0
+"""So long a signal that a worker has got may not have come to anything."""
+
 _WHY_LOST: Final = "Linux before 6.9, or --data-path pyfuse3, sends no request again"
 
 
@@ -64,6 +67,8 @@ class Crew:
         self._is_ready = False
         # Signals that the worker gets when it serves.
         self._signals: deque[int] = deque()
+        # The one that it got last, and when.
+        self._passed_on: tuple[int, float] | None = None
         self.status: int | None = None
         """The exit status of it all, once there is one."""
         self.is_given_up = False
@@ -113,7 +118,17 @@ class Crew:
 
     def _deliver_signals(self) -> None:
         while self._signals and self._current and self._current.is_serving:
-            self._current.send_signal(self._signals.popleft())
+            number = self._signals.popleft()
+            self._current.send_signal(number)
+            self._passed_on = number, time.monotonic()
+
+    def _take_back_signal(self) -> None:
+        """Keep for the next worker what the one that died can hardly have acted on."""
+        if self._passed_on:
+            number, when_s = self._passed_on
+            if time.monotonic() - when_s < _ACT_S:
+                self._signals.appendleft(number)
+            self._passed_on = None
 
     def take_petition(self, petition: Petition) -> None:
         """Start a worker of another program, or refuse to."""
@@ -228,6 +243,7 @@ class Crew:
         if not self._is_restartable:
             self._give_up(f"{what}, and what it had read is lost: {_WHY_LOST}")
             return
+        self._take_back_signal()
         self._plan_restart(
             what, caught_up=child.has_caught_up, status=status, life_s=child.life_s
         )

@@ -247,6 +247,22 @@ def test_a_signal_is_the_next_workers_if_there_is_none_now(stage: Stage) -> None
     assert (before, stage.commands.last.signals) == ([], [signal.SIGTERM])
 
 
+@pytest.mark.usefixtures("_restarts_logged")
+@pytest.mark.parametrize(("late_s", "again"), [(0.0, [signal.SIGTERM]), (2.0, [])])
+def test_a_signal_is_the_next_workers_if_this_one_died_of_something_else(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, late_s: float, again: list[int]
+) -> None:
+    stage.serve()
+    stage.crew.pass_on([signal.SIGTERM])
+    now_s = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now_s + late_s)
+    stage.bury(stage.commands.last, KILLED)
+    stage.crew.act_in_time()
+    stage.say(Word.PREPARED, Word.READY)
+
+    assert stage.commands.last.signals == again
+
+
 def test_a_signal_is_passed_on(stage: Stage) -> None:
     worker = stage.serve()
     stage.crew.pass_on([signal.SIGINT])
