@@ -208,6 +208,46 @@ def test_workers_that_die_for_ever_are_given_up(
     assert_quiet(log, announced)
 
 
+DIES_WITH_AN_ANSWER = """
+_copy = Relay._copy
+
+def _die(self, message):
+    try:
+        os.unlink({mark!r})
+    except FileNotFoundError:
+        _copy(self, message)
+    else:
+        os.kill(os.getpid(), 9)
+
+Relay._copy = _die
+"""
+
+
+def test_a_disksize_that_was_set_is_no_error(place: Path, announced: list[str]) -> None:
+    announced.append(RESTARTED)
+    path, log, mark = place / "mnt", place / "log", place / "mark"
+    path.mkdir()
+    copy = copied(place)
+    with (copy / "zramfs/mount/relay.py").open("a") as source:
+        source.write(DIES_WITH_AN_ANSWER.format(mark=str(mark)))
+    run(
+        *(sys.executable, "-P", "-m", "zramfs", "mount", path, "--log-file", log),
+        extra={"PYTHONPATH": str(copy)},
+    )
+    mount = Mount(path=path, log=log)
+    with opened(mount.attribute("disksize"), os.O_WRONLY) as fd:
+        mark.touch()
+        taken = os.write(fd, b"64M\n")
+        with refuses(errno.EBUSY):
+            os.write(fd, b"64M\n")
+    shown = mount.show("disksize")
+    zramfs("umount", path)
+
+    assert not mark.exists()
+    assert (taken, shown) == (4, "67108864\n")
+    assert_quiet(log, announced)
+
+
 def test_without_a_lane_a_death_is_the_end(place: Path, announced: list[str]) -> None:
     announced.append("CRITICAL: worker .* was killed by SIGKILL, .* is lost")
     path = place / "mnt"

@@ -9,7 +9,8 @@ device has no disksize:
     2.5 KiB  pool       `zramfs.core.pool.PoolWords`
     3 KiB    keys       of the spill, and what else must never be on a disk
     4 KiB    init       the connection's INIT request, for whoever takes it over
-    8 KiB    openers    words for whoever counts them over a restart
+    8 KiB    openers    words for whoever counts them over a restart: the request
+                        that counts, the count before; and the store to disksize
     12 KiB   config, twice, in halves of what is left
 
 Everything is in 64-bit words that one aligned store changes; on x86-64 stores are

@@ -21,6 +21,7 @@ import trio
 from zramfs.errors import InvalidValue, ModeNotSupported, NoData
 from zramfs.mount import wire
 from zramfs.mount.files import ATTRIBUTE_SIZE
+from zramfs.mount.initialising import Initialising
 from zramfs.mount.replies import refuse, reply
 
 _REPLY_SIZE: Final = 1 << 20
@@ -41,6 +42,7 @@ class Relay:
         "_backlog",
         "_connection",
         "_init_unique",
+        "_initialising",
         "_libfuse",
         "_note_init",
         "_replayed",
@@ -52,11 +54,14 @@ class Relay:
         connection: int,
         libfuse: socket.socket,
         note_init: Callable[[memoryview], None] | None = None,
+        initialising: Initialising | None = None,
     ) -> None:
         self._connection = connection
         self._libfuse = libfuse
         # Who is shown the INIT request.
         self._note_init = note_init
+        # Who knows a store that must not be done twice.
+        self._initialising = initialising
         # Requests that the socket has no room for.
         self._backlog: deque[bytes] = deque()
         # The INIT request, whose answer is completed on its way.
@@ -78,15 +83,30 @@ class Relay:
             self._seek(unique, request)
             return
         if opcode == wire.FUSE_INIT:
-            self._init_unique = unique
-            if self._note_init:
-                self._note_init(request)
+            self._take_init(unique, request)
+        if opcode == wire.FUSE_WRITE and self._is_done(unique, request):
+            return
         if opcode == wire.FUSE_WRITE and len(request) > _CONTROL_WRITE_END:
             # A control file takes no more; a socket may not carry it.
             request = request[:_CONTROL_WRITE_END]
             wire.U32.pack_into(request, 0, _CONTROL_WRITE_END)
             wire.U32.pack_into(request, wire.WRITE_IN_SIZE, ATTRIBUTE_SIZE)
         self._hand_over(opcode, request)
+
+    def _take_init(self, unique: int, request: memoryview) -> None:
+        self._init_unique = unique
+        if self._note_init:
+            self._note_init(request)
+
+    def _is_done(self, unique: int, request: memoryview) -> bool:
+        """Answer a store that another process has done but not answered."""
+        (nodeid,) = wire.NODEID.unpack_from(request, wire.IN_HEADER_NODEID)
+        if not self._initialising or not self._initialising.is_done(nodeid, unique):
+            return False
+        taken = min(len(request) - wire.WRITE_IN_END, ATTRIBUTE_SIZE)
+        answer = wire.pack_write_out(wire.WRITE_OUT_SIZE, 0, unique, taken, 0)
+        reply(self._connection, answer)
+        return True
 
     def replay_init(self, request: bytes) -> None:
         """Give libfuse the INIT of a connection that has been in use before."""
@@ -158,6 +178,8 @@ class Relay:
         except OSError as error:
             if unique:
                 refuse(self._connection, unique, error, 0)
+        if self._initialising:
+            self._initialising.end(unique)
 
 
 def _complete_init(message: bytearray) -> None:

@@ -22,6 +22,7 @@ from zramfs.mount.channel import Word
 from zramfs.mount.config import LANE, Config
 from zramfs.mount.control import control_files
 from zramfs.mount.files import Files
+from zramfs.mount.initialising import Initialising
 from zramfs.mount.lifeline import Lifeline
 from zramfs.mount.operations import Operations
 from zramfs.mount.paths import Paths, RwPage
@@ -31,7 +32,7 @@ from zramfs.mount.resize import Resizer
 from zramfs.mount.rw_page import Lane
 from zramfs.mount.safety import Safety
 from zramfs.mount.takeover import Heir, SavedInit, can_resend
-from zramfs.mount.tree import Tree
+from zramfs.mount.tree import ROOT_INODE, Tree
 from zramfs.mount.upkeep import keep_compact
 from zramfs.mount.watchdog import watch_faults
 
@@ -121,7 +122,8 @@ def open_server(
         stack.callback(ours.close)
         for fd in (ours.fileno(), connection):
             os.set_blocking(fd, False)
-        relay = Relay(connection, ours, _init_saver(device, lifeline))
+        initialising = Initialising(device, tree.child(ROOT_INODE, b"disksize").inode)
+        relay = Relay(connection, ours, _init_saver(device, lifeline), initialising)
         heir = None
         if lifeline and generation:
             caught_up = partial(lifeline.tell, Word.CAUGHT_UP)

@@ -8,8 +8,9 @@ read that nobody has answered.
 2. FUSE_NOTIFY_RESEND makes the kernel queue what was read and not answered again,
    before all else, with the top bit of `unique` set (Linux 6.9).
 3. Those are served like any others. READ, WRITE, FALLOCATE and LSEEK may be done
-   twice; so may a store to a control file. An OPEN or a RELEASE may be counted only
-   once, though it is not told by looking whether it was: `Openers`.
+   twice; so may a store to a control file, but for disksize (`initialising`). An OPEN
+   or a RELEASE may be counted only once, though it is not told by looking whether it
+   was: `Openers`.
 """
 
 import errno
@@ -23,8 +24,7 @@ from zramfs.mount import wire
 from zramfs.mount.relay import Relay
 from zramfs.mount.tree import SWAPFILE_INODE
 
-RESENT: Final = 1 << 63
-"""FUSE_UNIQUE_RESEND, in the unique of a request that was sent before."""
+RESENT: Final = wire.FUSE_UNIQUE_RESEND
 
 
 def ask_again(connection: int) -> None:

@@ -23,6 +23,9 @@ COUNTED: Final = frozenset({FUSE_OPEN, FUSE_RELEASE})
 
 FUSE_NOTIFY_RESEND: Final = 7  # enum fuse_notify_code
 
+FUSE_UNIQUE_RESEND: Final = 1 << 63
+"""In the unique of a request that was sent before."""
+
 NO_REPLY: Final = frozenset({2, 42})
 """FUSE_FORGET and FUSE_BATCH_FORGET: requests that nobody answers."""
 
@@ -33,6 +36,9 @@ the fields with which fuse_read_in and fuse_write_in both begin: fh offset size.
 IN_HEADER: Final = Struct("<IIQ")
 """The fields with which struct fuse_in_header begins: len opcode unique."""
 
+NODEID: Final = Struct("<Q")
+IN_HEADER_NODEID: Final = 16
+"""Where struct fuse_in_header has its nodeid."""
 IN_HEADER_SIZE: Final = 40
 READ_IN_END: Final = IN_HEADER_SIZE + 40
 WRITE_IN_END: Final = IN_HEADER_SIZE + 40
