@@ -22,6 +22,9 @@ from tests.property.machines import (
 )
 from tests.property.model import WatchedPool
 
+# How long a search takes is a matter of its examples and of what else is running.
+pytestmark = pytest.mark.timeout(120)
+
 
 @pytest.mark.parametrize("machine", [OneSlot, TwoSlots, Classes, Killed])
 def test_a_slot_keeps_its_page_whatever_happens(

@@ -28,6 +28,9 @@ from zramfs.core.store import Store
 from zramfs.core.table import SlotTable
 from zramfs.core.writeback import Writeback
 
+# How long a search takes is a matter of its examples and of what else is running.
+pytestmark = pytest.mark.timeout(120)
+
 ONE_SLOT = [
     bugs.PublishesBeforeWriting,
     bugs.FreesBeforePublishing,
