@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -246,6 +247,55 @@ def test_a_disksize_that_was_set_is_no_error(place: Path, announced: list[str]) 
     assert not mark.exists()
     assert (taken, shown) == (4, "67108864\n")
     assert_quiet(log, announced)
+
+
+HANGS = """
+async def _hang(*_):
+    await trio.sleep_forever()
+
+Bio.store = _hang
+"""
+
+
+@pytest.mark.requires("root")
+@pytest.mark.parametrize("served_by", ["lane", "pyfuse3"])
+def test_a_store_that_hangs_does_not_keep_a_mount_from_its_end(
+    place: Path, served_by: str
+) -> None:
+    path, log = place / "mnt", place / "log"
+    path.mkdir()
+    copy = copied(place)
+    with (copy / "zramfs/mount/bio.py").open("a") as source:
+        source.write(HANGS)
+    run(
+        *(sys.executable, "-P", "-m", "zramfs", "mount", path, "--log-file", log),
+        *("--disksize", "1M", "--data-path", served_by),
+        extra={"PYTHONPATH": str(copy)},
+    )
+    mount = Mount(path=path, log=log)
+    supervisor = mount.supervisor
+    failures: list[OSError] = []
+
+    def store() -> None:
+        try:
+            mount.store("compact", "1")
+        except OSError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=store)
+    thread.start()
+    connection = teardown.mounts_below(path)[0].connection
+    waiting = Path("/sys/fs/fuse/connections", connection, "waiting")
+    assert teardown.wait_until(lambda: waiting.read_text() != "0\n")
+    os.kill(supervisor, signal.SIGTERM)
+    ended = teardown.wait_for_end(supervisor)
+    teardown.abort(connection)
+    thread.join(10)
+
+    assert ended
+    numbers = [error.errno for error in failures]
+    assert numbers in ([errno.ENOTCONN], [errno.ECONNABORTED])
+    assert_quiet(log)
 
 
 def test_without_a_lane_a_death_is_the_end(place: Path, announced: list[str]) -> None:

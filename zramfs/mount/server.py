@@ -62,18 +62,22 @@ class Server:
             nursery.start_soon(watch_faults, self.safety.faults)
             nursery.start_soon(keep_reserve, self.safety.reserve)
             if self.lane:
-                nursery.start_soon(_serve_lane, self.lane)
+                stop = nursery.cancel_scope.cancel
+                nursery.start_soon(_serve_lane, self.lane, stop)
             await pyfuse3.main(max_tasks=_MAX_TASKS)
             nursery.cancel_scope.cancel()
 
 
-async def _serve_lane(lane: Lane) -> None:
-    """Serve, and end libfuse when the filesystem is unmounted.
+async def _serve_lane(lane: Lane, stop: Callable[[], None]) -> None:
+    """Serve, and *stop* all else when the filesystem is unmounted.
+
+    libfuse would wait for requests that nobody waits for any more.
 
     Either serves to the end, or raises Cancelled between two requests.
     """
     await lane.serve()
     pyfuse3.terminate()
+    stop()
 
 
 def store_settings(

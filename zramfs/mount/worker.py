@@ -9,7 +9,7 @@ supervisor, why it cannot.
 import logging
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Final
@@ -100,7 +100,7 @@ async def _serve(config: Config, server: Server, lifeline: Lifeline) -> None:
         leave_terminal()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(lifeline.listen, nursery.cancel_scope.cancel)
-        await nursery.start(_end_on_signal, mountpoint)
+        await nursery.start(_end_on_signal, mountpoint, nursery.cancel_scope.cancel)
         lifeline.tell(Word.READY)
         await server.serve()
         nursery.cancel_scope.cancel()
@@ -108,6 +108,7 @@ async def _serve(config: Config, server: Server, lifeline: Lifeline) -> None:
 
 async def _end_on_signal(
     mountpoint: Path,
+    stop: Callable[[], None],
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """End the mount on SIGTERM and SIGINT, unless a loop device stands on it.
@@ -128,6 +129,7 @@ async def _end_on_signal(
                 with suppress(MountRefused):
                     session.unmount(mountpoint, lazy=True)
                 pyfuse3.terminate()
+                stop()  # whatever a control file waits for
                 return
             log.warning(
                 "%s ignored: %s is attached; run 'zramfs swapoff %s'",

@@ -117,7 +117,9 @@ def test_a_signal_ends_the_mount(
 ) -> None:
     async def main() -> None:
         async with trio.open_nursery() as nursery:
-            await nursery.start(worker._end_on_signal, Path("/mnt/z"))
+            await nursery.start(
+                worker._end_on_signal, Path("/mnt/z"), nursery.cancel_scope.cancel
+            )
             await send(number)
 
     caplog.set_level("INFO")
@@ -132,7 +134,9 @@ def test_a_signal_is_ignored_while_a_loop_device_stands_on_it(
 ) -> None:
     async def main() -> None:
         async with trio.open_nursery() as nursery:
-            await nursery.start(worker._end_on_signal, Path("/mnt/z"))
+            await nursery.start(
+                worker._end_on_signal, Path("/mnt/z"), nursery.cancel_scope.cancel
+            )
             await send(signal.SIGTERM)
             nursery.cancel_scope.cancel()
 
@@ -150,7 +154,9 @@ def test_a_later_signal_ends_it_when_the_loop_device_has_gone(
 ) -> None:
     async def main() -> None:
         async with trio.open_nursery() as nursery:
-            await nursery.start(worker._end_on_signal, Path("/mnt/z"))
+            await nursery.start(
+                worker._end_on_signal, Path("/mnt/z"), nursery.cancel_scope.cancel
+            )
             await send(signal.SIGTERM)
             world.attach()
             await send(signal.SIGTERM)
