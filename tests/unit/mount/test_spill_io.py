@@ -203,7 +203,7 @@ def test_what_the_kernel_refuses_holds_up_nothing_begun_with_it(
     for number in (0, 2, 5):
         assert found[number] == (data[number * PAGE_SIZE :][:PAGE_SIZE], None)
     failures = [found[number][1] for number in (1, 3, 4)]
-    assert [getattr(failure, "errno", 0) for failure in failures] == [errno.EBADF] * 3
+    assert [getattr(failure, "errno", 0) for failure in failures] == [errno.EIO] * 3
     assert io._aio
     assert len(io._aio._free) == 8
 
