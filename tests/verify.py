@@ -158,7 +158,7 @@ def _verify_ready(device: Device) -> None:
     assert len(store.table._arena.view) == _layout(device).nr_bytes
     # invariant: the algorithms are those that the device shows, the primary first.
     names = [codec.name if codec else None for codec in store._codecs]
-    assert names == list(device.algorithms)
+    assert names == list(device.config.algorithms)
     assert names[0]
 
 
@@ -193,7 +193,7 @@ def _verify_marks(device: Device, slot: Slot) -> None:
     # invariant: only what has an object here is ever idle, or chosen by a pass.
     assert not slot.has(slots.IDLE | slots.PP_SLOT) or slot.is_resident, slot
     # invariant: a page is incompressible if a secondary algorithm failed on it.
-    assert not slot.has(slots.INCOMPRESSIBLE) or any(device.algorithms[1:]), slot
+    assert not slot.has(slots.INCOMPRESSIBLE) or any(device.config.algorithms[1:]), slot
     # invariant: so no same-filled page is.
     assert not slot.has(slots.INCOMPRESSIBLE) or not slot.has(slots.SAME), slot
     # invariant: what must never be written back is not.
@@ -317,7 +317,7 @@ def _verify_memory(device: Device, used: list[Slot]) -> None:
     assert pool.nr_pages == sum(held)
     # invariant: the high-water mark is not below the water. Recompression is let off,
     # as in the kernel: what it takes is not counted there.
-    assert pool.nr_pages_max >= pool.nr_pages or any(device.algorithms[1:])
+    assert pool.nr_pages_max >= pool.nr_pages or any(device.config.algorithms[1:])
     backed = _backed_pages(store)
     # invariant: huge objects are backed by memory, page for page.
     assert backed[HUGE_CLASS] == nr_huge

@@ -142,13 +142,19 @@ def shown(device: Device) -> object:
     """Return all there is to see of a device, and how many are open."""
     shows = {name: row.show(device) for name, row in ROWS.items() if row.show}
     state = read_block_state(device, 0, 1 << 20) if device.disksize else None
-    return shows, state, list(device.algorithms), list(device.params), device.openers
+    return (
+        shows,
+        state,
+        list(device.config.algorithms),
+        list(device.config.params),
+        device.openers,
+    )
 
 
 def store(device: Device, name: str, text: str) -> None:
     """Store, and follow a refusal: it has an errno, and changes nothing."""
     before = shown(device)
-    has_params = any(params != DEFAULTS for params in device.params)
+    has_params = any(params != DEFAULTS for params in device.config.params)
     refusal: ZramError | OSError | None = None
     steps: Steps | None = None
     try:

@@ -186,7 +186,7 @@ def listing(device: Device) -> str:
 
 def settings(device: Device) -> tuple[list[str | None], list[Params], str]:
     stored = marks(device) if device.disksize else ""
-    return list(device.algorithms), list(device.params), stored
+    return list(device.config.algorithms), list(device.config.params), stored
 
 
 def refuse(device: Device, name: str, text: str, number: int) -> None:
@@ -207,7 +207,7 @@ def test_algorithm_params_replaces_all_parameters(
 
     store(bare, "algorithm_params", text)
 
-    assert list(bare.params) == [params, DEFAULTS, DEFAULTS, DEFAULTS]
+    assert list(bare.config.params) == [params, DEFAULTS, DEFAULTS, DEFAULTS]
 
 
 @pytest.mark.parametrize(("text", "priority"), PRIORITIES.items())
@@ -219,7 +219,9 @@ def test_algorithm_params_finds_the_algorithm(
 
     store(bare, "algorithm_params", text)
 
-    chosen = [index for index, params in enumerate(bare.params) if params.level == 1]
+    chosen = [
+        index for index, params in enumerate(bare.config.params) if params.level == 1
+    ]
     assert chosen == [priority]
 
 
@@ -247,7 +249,7 @@ def test_a_dictionary_that_cannot_be_read_leaves_the_defaults(
         store(bare, "algorithm_params", text)
 
     assert caught.value.errno == number
-    assert list(bare.params[:2]) == [DEFAULTS, Params(level=8)]
+    assert list(bare.config.params[:2]) == [DEFAULTS, Params(level=8)]
 
 
 def test_a_dictionary_comes_too_late_for_a_device_initialised_meanwhile(
@@ -264,7 +266,7 @@ def test_a_dictionary_comes_too_late_for_a_device_initialised_meanwhile(
 
     with pytest.raises(DeviceBusy, match="initialised"):
         next(steps)
-    assert bare.params[0] == DEFAULTS
+    assert bare.config.params[0] == DEFAULTS
 
 
 def test_a_relative_dictionary_is_one_of_the_writers_directory(bare: Device) -> None:
@@ -272,7 +274,7 @@ def test_a_relative_dictionary_is_one_of_the_writers_directory(bare: Device) -> 
 
     store(bare, "algorithm_params", "dict=dict")
 
-    assert bare.params[0].dictionary == b"words"
+    assert bare.config.params[0].dictionary == b"words"
 
 
 @pytest.mark.parametrize("text", PARAMS)
@@ -308,7 +310,10 @@ def test_recomp_algorithm_chooses_a_secondary(
 ) -> None:
     store(bare, "recomp_algorithm", text)
 
-    assert bare.algorithms == ["lz4", *(chosen.get(index) for index in (1, 2, 3))]
+    assert bare.config.algorithms == [
+        "lz4",
+        *(chosen.get(index) for index in (1, 2, 3)),
+    ]
 
 
 @pytest.mark.parametrize("text", SECONDARIES)
@@ -351,11 +356,11 @@ def test_choosing_again_forgets_the_parameters(
 ) -> None:
     store(bare, "recomp_algorithm", "algo=zstd")
     store(bare, "algorithm_params", "priority=1 level=9")
-    assert bare.params[1] == Params(level=9)
+    assert bare.config.params[1] == Params(level=9)
 
     store(bare, name, text)
 
-    assert bare.params[1] == DEFAULTS
+    assert bare.config.params[1] == DEFAULTS
 
 
 @pytest.fixture

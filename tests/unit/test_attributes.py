@@ -234,7 +234,7 @@ def test_a_listed_algorithm_can_be_chosen(bare: Device, text: str, name: str) ->
     store(bare, "comp_algorithm", text)
 
     listing = "lz4 lz4hc zstd deflate \n"
-    assert bare.algorithms[0] == name
+    assert bare.config.algorithms[0] == name
     assert show(bare, "comp_algorithm") == listing.replace(f"{name} ", f"[{name}] ", 1)
 
 

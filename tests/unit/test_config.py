@@ -61,4 +61,4 @@ def test_a_dictionary_that_cannot_be_kept_is_not_used(bare: Device) -> None:
     with pytest.raises(OutOfMemory, match=r"configuration of .* is too long"):
         bare.set_params(0, Params(dictionary=bytes(50 << 20)))
 
-    assert bare.params[0] == DEFAULTS
+    assert bare.config.params[0] == DEFAULTS

@@ -32,7 +32,7 @@ def corrupt(device: Device, index: int) -> None:
 def test_a_new_device_is_bare(bare: Device) -> None:
     assert bare.state is State.BARE
     assert (bare.disksize, bare.mem_limit, bare.openers) == (0, 0, 0)
-    assert bare.algorithms[0] == "lz4"
+    assert bare.config.algorithms[0] == "lz4"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_disksize_that_cannot_be_had_changes_nothing(bare: Device) -> None:
     with pytest.raises(OutOfMemory, match="cannot map"):
         bare.set_disksize(1 << 60)
 
-    state = bare.state, bare.disksize, bare.algorithms[0]
+    state = bare.state, bare.disksize, bare.config.algorithms[0]
     assert state == (State.BARE, 0, "zstd")
     bare.set_disksize(PAGE_SIZE)
     assert bare.disksize == PAGE_SIZE
@@ -199,7 +199,7 @@ def test_reset_drops_pages_statistics_and_settings(bare: Device) -> None:
     bare.reset()
 
     assert bare.state is State.BARE
-    assert (bare.disksize, bare.mem_limit, bare.algorithms[0]) == (0, 0, "lz4")
+    assert (bare.disksize, bare.mem_limit, bare.config.algorithms[0]) == (0, 0, "lz4")
     assert not any(bare.counters.values().values())
     assert set(str(bare.mm_stat()).split()) == {"0"}
 
@@ -210,7 +210,7 @@ def test_a_bare_device_can_be_reset(bare: Device) -> None:
 
     bare.reset()
 
-    assert (bare.mem_limit, bare.algorithms[0]) == (0, "lz4")
+    assert (bare.mem_limit, bare.config.algorithms[0]) == (0, "lz4")
 
 
 def test_a_new_life_begins_with_zeros(device: Device) -> None:

@@ -18,7 +18,7 @@ NEW = (["lz4", None, None, None], [DEFAULTS] * 4)
 
 
 def chosen(device: Device) -> tuple[list[str | None], list[Params]]:
-    return list(device.algorithms), list(device.params)
+    return list(device.config.algorithms), list(device.config.params)
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def test_an_algorithm_forgets_the_parameters_of_the_one_before(
 ) -> None:
     configured.set_algorithm(1, "deflate")
 
-    assert configured.algorithms == ["deflate", "deflate", "lz4hc", "lz4"]
-    assert list(configured.params) == [
+    assert configured.config.algorithms == ["deflate", "deflate", "lz4hc", "lz4"]
+    assert list(configured.config.params) == [
         Params(level=1),
         DEFAULTS,
         *[Params(level=1)] * 2,

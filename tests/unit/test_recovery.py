@@ -227,12 +227,12 @@ def test_algorithms_and_their_dictionaries_survive(
     bare.set_algorithm(2, "zstd")
     bare.set_params(0, Params(level=3, dictionary=dictionary))
     with recovered(bare) as other:
-        assert list(other.algorithms) == ["lz4", None, "zstd", None]
+        assert list(other.config.algorithms) == ["lz4", None, "zstd", None]
     bare.set_disksize(NR_SLOTS * PAGE_SIZE)
     pages = fill(bare)
 
     with recovered(bare) as other:
-        assert other.params[0] == Params(level=3, dictionary=dictionary)
+        assert other.config.params[0] == Params(level=3, dictionary=dictionary)
         for index, page in pages.items():
             assert other.read(index * PAGE_SIZE, PAGE_SIZE) == page
 
@@ -258,7 +258,7 @@ def test_a_cut_reset_is_completed(*, is_unmapped: bool) -> None:
 
     with recovered(device) as other:
         assert (other.state, other.disksize, other.mem_limit) == (State.BARE, 0, 0)
-        assert other.algorithms[0] == "lz4"
+        assert other.config.algorithms[0] == "lz4"
         assert set(other.counters.values().values()) == {0}
         other.set_disksize(PAGE_SIZE)
         assert other.mm_stat().mem_used_max == 0

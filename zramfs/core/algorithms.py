@@ -52,7 +52,7 @@ def show_secondaries(device: Device) -> str:
     """Return a line for each secondary algorithm."""
     return "".join(
         f"#{priority}: {show_names(name)}"
-        for priority, name in enumerate(device.algorithms)
+        for priority, name in enumerate(device.config.algorithms)
         if priority and name
     )
 
@@ -106,7 +106,7 @@ def _priority(
     """Return the priority that ``algo`` and ``priority`` name together."""
     if priority is not None:
         _check_priority(priority, lowest)
-        if name and device.algorithms[priority] != name:
+        if name and device.config.algorithms[priority] != name:
             raise InvalidValue(f"priority {priority} is not {name}")
         return priority
     return device.config.find(name, lowest) if name else lowest
@@ -186,7 +186,7 @@ def parse_recompress(text: str) -> Change:
                 threshold=threshold,
                 max_pages=numbers.get("max_pages"),
                 priority=target,
-                is_last=not any(device.algorithms[target + 1 :]),
+                is_last=not any(device.config.algorithms[target + 1 :]),
             )
         )
 

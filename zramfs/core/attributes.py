@@ -178,7 +178,7 @@ _TABLE: Final = (
     ),
     Attribute(
         name="comp_algorithm",
-        show=lambda device: show_names(device.algorithms[0]),
+        show=lambda device: show_names(device.config.algorithms[0]),
         parse=parse_primary,
         when=When.BARE,
         option="NAME",

@@ -169,16 +169,6 @@ class Device:
         self.header.config = config.to_json()
         self.config = config
 
-    @property
-    def algorithms(self) -> Sequence[str | None]:
-        """Names of the algorithms by priority, the primary first."""
-        return self.config.algorithms
-
-    @property
-    def params(self) -> Sequence[Params]:
-        """Their parameters."""
-        return self.config.params
-
     def set_algorithm(self, priority: int, name: str) -> None:
         """Choose the algorithm of *priority*, one of ALGORITHMS.
 

@@ -63,7 +63,7 @@ def test_a_device_is_made_with_its_settings(made: list[Device]) -> None:
     device = make(settings)
     made.append(device)
 
-    assert (device.disksize, device.algorithms[0]) == (1 << 20, "zstd")
+    assert (device.disksize, device.config.algorithms[0]) == (1 << 20, "zstd")
     assert device.mem_limit == 1 << 16
 
 
