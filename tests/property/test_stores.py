@@ -176,7 +176,7 @@ def store(device: Device, name: str, text: str) -> None:
 
 
 def begin(device: Device, *, initialised: bool) -> None:
-    device._read_file = read_file
+    device.files._read_file = read_file
     device.tick(1000)
     backings_of(device).make(2)
     if initialised:

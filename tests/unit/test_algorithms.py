@@ -170,7 +170,7 @@ def read_file(path: str) -> bytes:
 @pytest.fixture
 def bare(bare: Device) -> Device:
     """A device without a disksize that can read dictionaries."""
-    bare._read_file = read_file
+    bare.files._read_file = read_file
     return bare
 
 
@@ -270,7 +270,7 @@ def test_a_dictionary_comes_too_late_for_a_device_initialised_meanwhile(
 
 
 def test_a_relative_dictionary_is_one_of_the_writers_directory(bare: Device) -> None:
-    bare.cwd = "/"
+    bare.files.cwd = "/"
 
     store(bare, "algorithm_params", "dict=dict")
 

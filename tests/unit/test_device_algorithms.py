@@ -134,19 +134,6 @@ def test_an_algorithm_that_is_not_chosen_is_not_found(
         configured.config.find(name, lowest)
 
 
-def test_a_dictionary_is_read_as_the_device_was_told(bare: Device) -> None:
-    device = Device(bare._memory, {"/a": b"words", "/empty": b""}.__getitem__)
-
-    assert device.read_dictionary("/a") == b"words"
-    with pytest.raises(InvalidValue, match="/empty is empty"):
-        device.read_dictionary("/empty")
-
-
-def test_a_device_that_cannot_read_files_is_never_asked_to(bare: Device) -> None:
-    with pytest.raises(AssertionError, match="/a"):
-        bare.read_dictionary("/a")
-
-
 @pytest.fixture
 def aged(bare: Device) -> Device:
     """Pages accessed at 10, 20 and 30; it is 30 now."""

@@ -34,7 +34,12 @@ LAYERS = (
         "zramfs.core.spilling",
     ),
     ("zramfs.core.store",),
-    ("zramfs.core.postprocess", "zramfs.core.ranges", "zramfs.core.config"),
+    (
+        "zramfs.core.postprocess",
+        "zramfs.core.ranges",
+        "zramfs.core.config",
+        "zramfs.core.named_files",
+    ),
     ("zramfs.core.writeback",),
     ("zramfs.core.device",),
     (

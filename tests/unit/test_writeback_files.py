@@ -155,7 +155,7 @@ def test_backing_dev_shows_the_path_of_what_is_open(bare: Device, newline: str) 
 
 def test_backing_dev_is_found_from_where_the_writer_is(bare: Device) -> None:
     backings_of(bare).make(4)
-    bare.cwd = "/proc/1/../.."
+    bare.files.cwd = "/proc/1/../.."
 
     store(bare, "backing_dev", "backing0")
 

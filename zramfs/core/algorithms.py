@@ -130,7 +130,7 @@ def parse_params(text: str) -> Change:
             device.set_params(target, params)
             return None
         device.set_params(target, DEFAULTS)
-        return _read_params(device, target, params, device.resolve(path))
+        return _read_params(device, target, params, device.files.resolve(path))
 
     return change
 
@@ -141,7 +141,7 @@ def _read_params(device: Device, target: int, params: Params, path: str) -> Step
     It is read in another thread: the file may be slow, or one of this very mount.
     """
     found: list[bytes] = []
-    work = Work(lambda: found.append(device.read_dictionary(path)))
+    work = Work(lambda: found.append(device.files.read_dictionary(path)))
     yield work
     yield work
     if device.state is not State.BARE:  # meanwhile

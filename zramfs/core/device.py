@@ -4,7 +4,6 @@ Everything here is synchronous, so every call is atomic: whoever calls from a
 task sees the device between two requests, never inside one.
 """
 
-import posixpath
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -15,6 +14,7 @@ from zramfs.core.config import DeviceConfig
 from zramfs.core.header import Header
 from zramfs.core.layout import Layout, Memory
 from zramfs.core.lifecycle import Event, State, advance
+from zramfs.core.named_files import NamedFiles
 from zramfs.core.postprocess import Recompression, recompress
 from zramfs.core.ranges import IN_PAGE, NOTHING, Fetched, Plan
 from zramfs.core.stats import BdStat, BlockStat, Counters, IoStat, MmStat
@@ -50,13 +50,12 @@ class Device:
         "_header",
         "_memory",
         "_now_s",
-        "_read_file",
         "_store",
         "backing",
         "config",
         "counters",
-        "cwd",
         "disksize",
+        "files",
         "idle_openers",
     )
 
@@ -68,7 +67,7 @@ class Device:
     ) -> None:
         self._memory = memory
         self._header = memory.header.words
-        self._read_file = read_file
+        self.files = NamedFiles(read_file)
         self._now_s = 0
         self._store: Store | None = None
         self.disksize = 0
@@ -79,8 +78,6 @@ class Device:
         """The backing device, and the settings of writeback."""
         self.counters = Counters.from_buffer(memory.header.counters)
         self.idle_openers = 0  # those that keep no reset off: idle loop devices
-        self.cwd = ""
-        """Directory of whoever stores next; "" is that of this process."""
         self._recover()
 
     def _recover(self) -> None:
@@ -179,19 +176,6 @@ class Device:
     def set_params(self, priority: int, params: Params) -> None:
         """Choose the parameters of the algorithm of *priority*."""
         self.configure(self.config.with_params(priority, params))
-
-    def resolve(self, path: str) -> str:
-        """Return *path*, which may be relative to `cwd`, as this process finds it."""
-        return posixpath.join(self.cwd, path)
-
-    def read_dictionary(self, path: str) -> bytes:
-        """Return the file at *path*; InvalidValue if it is empty or no file."""
-        # invariant: whoever offers dictionaries says how to read them.
-        assert self._read_file, path
-        data = self._read_file(path)
-        if not data:
-            raise InvalidValue(f"{path} is empty")
-        return data
 
     def set_mem_limit(self, limit: int) -> None:
         """Let the pool hold no more than *limit* bytes, in whole pages; 0: any."""

@@ -34,7 +34,7 @@ def parse_backing_dev(text: str) -> Change:
     """Choose the backing device at a path, instead of the one chosen before."""
     path = os.fsdecode(os.fsencode(text)[: _PATH_MAX - 1]).removesuffix("\n")
     # The empty path is the directory that one is in, as for filp_open().
-    return lambda device: _choose(device, device.resolve(path or "."))
+    return lambda device: _choose(device, device.files.resolve(path or "."))
 
 
 def _choose(device: Device, path: str) -> Steps:

@@ -169,12 +169,12 @@ class Bio:
         of the work undone.
         """
         if not attribute.exclusive:
-            self._device.cwd = cwd
+            self._device.files.cwd = cwd
             attribute.store(self._device, text)
             return
         async with self._pass_lock:
             self._tick()
-            self._device.cwd = cwd
+            self._device.files.cwd = cwd
             await run_steps(attribute.store(self._device, text), self._write_back)
 
 

@@ -179,7 +179,7 @@ def test_relative_paths_begin_where_the_writer_is(bio: Bio, device: Device) -> N
     seen: list[str] = []
 
     def note(device: Device) -> None:
-        seen.append(device.resolve("x"))
+        seen.append(device.files.resolve("x"))
 
     def row(*, exclusive: bool) -> Attribute:
         return Attribute(name="path", parse=lambda _: note, exclusive=exclusive, doc="")
@@ -189,7 +189,7 @@ def test_relative_paths_begin_where_the_writer_is(bio: Bio, device: Device) -> N
     trio.run(bio.store, row(exclusive=False), "")
 
     assert seen == ["/one/x", "/two/x", "x"]
-    assert device.resolve("/absolute") == "/absolute"
+    assert device.files.resolve("/absolute") == "/absolute"
 
 
 def test_steps_go_on_while_work_is_under_way() -> None:

@@ -253,7 +253,7 @@ def test_relative_paths_begin_where_the_opener_is(device: Device) -> None:
     seen: list[str] = []
 
     def note(device: Device) -> None:
-        seen.append(device.resolve("x"))
+        seen.append(device.files.resolve("x"))
 
     files = Opener(device, (Attribute(name="path", parse=lambda _: note, doc=""),))
     inode = files.tree.child(ROOT_INODE, b"path").inode
