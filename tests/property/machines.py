@@ -235,7 +235,7 @@ class Claims(Machine):
 
     @rule()
     def read(self) -> None:
-        self.model.read(0, PAGE_SIZE)
+        self.model.read_page(0)
         self.good = None
 
     @rule()
@@ -409,9 +409,9 @@ class ReadingBack(Spilling):
     def write_part(self, index: int, start: int, byte: bytes) -> None:
         self.spill.write(index * PAGE_SIZE + start, byte)
 
-    @rule(index=Machine.indexes)
-    def begin_read(self, index: int) -> None:
-        self.spill.begin_read(index)
+    @rule(index=Machine.indexes, planned=st.booleans())
+    def begin_read(self, index: int, *, planned: bool) -> None:
+        self.spill.begin_read(index, planned=planned)
 
     @rule(number=st.integers(0, 2))
     def finish_read(self, number: int) -> None:

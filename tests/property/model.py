@@ -193,17 +193,23 @@ class Model:
 
         read = self.device.read(offset, length, mark)
         assert read == pages[start : start + length]
+        self.after_read(offset, length, mark)
+
+    def after_read(self, offset: int, length: int, mark: int) -> None:
+        first = offset // PAGE_SIZE
         for index in range(first, (offset + length - 1) // PAGE_SIZE + 1):
             self.access(index)
             if index in self.marks:
                 self.marks[index] |= mark
 
-    def read_page(self, index: int) -> None:
-        self.read(index * PAGE_SIZE, PAGE_SIZE)
+    def read_page(self, index: int, mark: int = 0) -> None:
+        """Read as the synchronous path does."""
+        assert self.device.read_page(index * PAGE_SIZE, mark) == self.page(index)
+        self.after_read(index * PAGE_SIZE, PAGE_SIZE, mark)
 
     def pin_page(self, index: int) -> None:
-        """Read as the synchronous path does that keeps a page from writeback."""
-        self.read(index * PAGE_SIZE, PAGE_SIZE, slots.NO_WB)
+        """Read as it does where that keeps a page from writeback."""
+        self.read_page(index, slots.NO_WB)
 
     def discard_page(self, index: int) -> None:
         self.discard(index, 1)

@@ -29,11 +29,11 @@ from zramfs.core import slots
 from zramfs.core.device import Device
 from zramfs.core.postprocess import Recompression
 from zramfs.core.ranges import Plan
+from zramfs.core.spilled import Spilled
 from zramfs.core.steps import Run, Writes
 from zramfs.core.writeback import Scan
 from zramfs.errors import (
     BackingDeviceFull,
-    NotResident,
     WritebackLimitReached,
     ZramError,
 )
@@ -146,20 +146,35 @@ class SpillModel(Model):
             self.pages[index] = page
             self.marks[index] = 0
 
-    def read_page(self, index: int) -> None:
-        assert read(self.device, index * PAGE_SIZE, PAGE_SIZE) == self.page(index)
-        self.bd_reads += index in self.spilled
+    def read_page(self, index: int, mark: int = 0) -> None:
+        """Read as the synchronous path does, and wait for what it does not have.
+
+        Without a *mark*, the way that a request of several pages takes.
+        """
+        if index not in self.spilled:
+            super().read_page(index, mark)
+        elif mark:
+            self.ask_for(index, mark)
+            self.finish_read(-1)
+        else:
+            assert read(self.device, index * PAGE_SIZE, PAGE_SIZE) == self.page(index)
+            self.bd_reads += 1
+            self.access(index)
+
+    def ask_for(self, index: int, mark: int = 0) -> None:
+        """Have the synchronous path say how to read a page that is written back."""
+        spilled = self.device.read_page(index * PAGE_SIZE, mark)
+        assert isinstance(spilled, Spilled), index
+        plan = Plan(self.device.store.blocks, 0, PAGE_SIZE, [spilled], [spilled])
+        self.readings.append(Reading(plan, self.page(index)))
+        self.bd_reads += 1
         self.access(index)
 
-    def pin_page(self, index: int) -> None:
-        try:
-            super().pin_page(index)
-        except NotResident:
-            assert index in self.spilled
-        else:
-            assert index not in self.spilled
-
-    def begin_read(self, index: int) -> None:
+    def begin_read(self, index: int, *, planned: bool) -> None:
+        """Begin to wait for a page: as the synchronous path does, or with a plan."""
+        if index in self.spilled and not planned:
+            self.ask_for(index)
+            return
         plan = self.device.plan_read(index * PAGE_SIZE, PAGE_SIZE)
         self.readings.append(Reading(plan, self.page(index)))
         self.bd_reads += index in self.spilled

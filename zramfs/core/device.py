@@ -17,6 +17,7 @@ from zramfs.core.lifecycle import Event, State, advance
 from zramfs.core.named_files import NamedFiles
 from zramfs.core.postprocess import Recompression, recompress
 from zramfs.core.ranges import IN_PAGE, NOTHING, Fetched, Plan
+from zramfs.core.spilled import Spilled
 from zramfs.core.stats import BdStat, BlockStat, Counters, IoStat, MmStat
 from zramfs.core.steps import Steps
 from zramfs.core.store import Store
@@ -263,20 +264,36 @@ class Device:
         length = min(length, self.disksize - offset)
         if length <= 0:
             return b""
-        counters = self.counters
-        counters.reads += 1
-        counters.read_sectors += length >> SECTOR_SHIFT
         try:
-            if length == PAGE_SIZE and not offset & IN_PAGE:
-                return self.store.read(PageIndex(offset >> PAGE_SHIFT), mark)
-            return ranges.read_range(self.store, offset, length, mark)
+            data = ranges.read_range(self.store, offset, length, mark)
         except NotResident:
-            counters.reads -= 1
-            counters.read_sectors -= length >> SECTOR_SHIFT
             raise
         except ZramError as error:
-            counters.failed_reads += 1
-            raise ReadFailed(str(error)) from error
+            raise self._failed_read(length, error) from error
+        self._count_read(length)
+        return data
+
+    def _count_read(self, length: int) -> None:
+        self.counters.reads += 1
+        self.counters.read_sectors += length >> SECTOR_SHIFT
+
+    def _failed_read(self, length: int, error: ZramError) -> ReadFailed:
+        self._count_read(length)
+        self.counters.failed_reads += 1
+        return ReadFailed(str(error))
+
+    def read_page(self, offset: int, mark: int) -> bytes | Spilled:
+        """Return the page at *offset*, as `read`; or, with its block pinned, how to.
+
+        Nearly every request asks for this: no exception, which takes as long as
+        reading a page, and no plan. It is counted in both cases.
+        """
+        try:
+            page = self.store.read_or_pin(PageIndex(offset >> PAGE_SHIFT), mark)
+        except ZramError as error:
+            raise self._failed_read(PAGE_SIZE, error) from error
+        self._count_read(PAGE_SIZE)
+        return page
 
     def plan_read(self, offset: int, length: int) -> Plan:
         """Begin a read some of which may have to be waited for; count it as `read`.
@@ -284,14 +301,13 @@ class Device:
         ReadFailed if a page is corrupt.
         """
         length = max(0, min(length, self.disksize - offset))
-        counters = self.counters
-        counters.reads += length > 0
-        counters.read_sectors += length >> SECTOR_SHIFT
         try:
-            return ranges.plan_read(self.store, offset, length)
+            plan = ranges.plan_read(self.store, offset, length)
         except ZramError as error:
-            counters.failed_reads += 1
-            raise ReadFailed(str(error)) from error
+            raise self._failed_read(length, error) from error
+        if length:
+            self._count_read(length)
+        return plan
 
     def plan_edges(self, offset: int, length: int) -> Plan:
         """Plan to wait for what a write or a discard must read; counts no request."""

@@ -63,7 +63,9 @@ def _indexes(offset: int, length: int) -> range:
 
 
 def _edges(offset: int, length: int) -> Iterator[int]:
-    """Yield the pages of which only a part lies in the range."""
+    """Yield the pages of which only a part lies in the range, which may be empty."""
+    if length <= 0:
+        return
     indexes = _indexes(offset, length)
     if offset & IN_PAGE:
         yield indexes[0]

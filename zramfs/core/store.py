@@ -181,6 +181,12 @@ class Store:
             self._claimed.pop(index, None)
         return self._page(index, word)
 
+    def read_or_pin(self, index: PageIndex, mark: int) -> bytes | Spilled:
+        """Return the page at *index*, as `read`, or as `spilled` if it is not there."""
+        if self._words[index] & WB:
+            return self.spilled(index)
+        return self.read(index, mark)
+
     def read_many(self, first: PageIndex, nr_pages: int, mark: int = 0) -> bytes | None:
         """Return *nr_pages* pages from *first* on, as `read` each, in less time.
 

@@ -19,7 +19,7 @@ from zramfs.core.ranges import Fetched, Plan
 from zramfs.core.spilled import Spilled
 from zramfs.core.steps import Steps, Work, Writes
 from zramfs.errors import NotResident, SpillReadFailed, ZramError
-from zramfs.mount.fetch import Fetch
+from zramfs.mount.fetch import Fetch, fetch_page
 from zramfs.mount.paths import PathStat
 from zramfs.mount.spill_io import SpillIo
 from zramfs.mount.write_back import WriteBack
@@ -79,6 +79,20 @@ class Bio:
             end_io(answer)
 
         self._start(plan, end)
+
+    def submit_page(
+        self, spilled: Spilled, end_io: Callable[[bytes | Exception], None]
+    ) -> None:
+        """Wait for one page, pinned and counted, as `submit_read` does."""
+        self._stat.bio_reads += 1
+        device = self._device
+        blocks = device.store.blocks
+
+        def end(answer: bytes | SpillReadFailed) -> None:
+            blocks.unpin(spilled.block)
+            end_io(answer)
+
+        fetch_page(self.io, self._spill(), device.counters, spilled, end)
 
     def _start(self, plan: Plan, end: Callable[[Fetch], None]) -> Fetch:
         """Begin to read what *plan* waits for."""

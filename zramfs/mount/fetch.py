@@ -16,7 +16,6 @@ from zramfs.core.stats import Counters
 from zramfs.errors import (
     CorruptBlock,
     CorruptPage,
-    ShortTransfer,
     SpillReadFailed,
     ZramError,
     sentence,
@@ -48,6 +47,53 @@ def adjacent(spilled: Sequence[Spilled]) -> Iterator[Sequence[Spilled]]:
         ):
             yield ordered[start:end]
             start = end
+
+
+def fetch_page(
+    io: SpillIo,
+    spill: Spill,
+    counters: Counters,
+    spilled: Spilled,
+    end: Callable[[bytes | SpillReadFailed], None],
+) -> None:
+    """Read one page, and call *end* with it: a `Fetch` with nothing to put together."""
+
+    def end_io(block: memoryview, failure: Failure) -> None:
+        end(_opened(spill, counters, spilled, block, failure))
+
+    io.read(spill, spilled.block, 1, end_io)
+
+
+def _opened(
+    spill: Spill,
+    counters: Counters,
+    spilled: Spilled,
+    block: memoryview,
+    failure: Failure,
+) -> bytes | SpillReadFailed:
+    """Return the page that was read as *block*, or say that it is lost, and why."""
+    if failure is None:
+        try:
+            return spilled.page(spill.sealer.open(block, spilled.seal))
+        except (CorruptBlock, CorruptPage) as error:
+            counters.bd_corrupt_blocks += 1
+            return _lost(spill, spilled, error)
+    if isinstance(failure, OSError):
+        counters.bd_read_errors += 1
+    else:
+        counters.bd_short_reads += 1
+    return _lost(spill, spilled, failure)
+
+
+def _lost(
+    spill: Spill, spilled: Spilled, error: ZramError | OSError
+) -> SpillReadFailed:
+    failed = SpillReadFailed(
+        f"page {spilled.index} in block {spilled.block} of {spill.path}: "
+        f"{sentence(error)}"
+    )
+    log.error("%s", failed)
+    return failed
 
 
 class Fetch:
@@ -90,38 +136,18 @@ class Fetch:
         self, run: Sequence[Spilled], view: memoryview, failure: Failure
     ) -> None:
         if failure and len(run) > 1:  # one by one, to find which
-            for page in run:
-                end_io = partial(self._end_io, (page,))
-                self._io.read(self._spill, page.block, 1, end_io)
+            for spilled in run:
+                end_io = partial(self._end_io, (spilled,))
+                self._io.read(self._spill, spilled.block, 1, end_io)
             return
-        if failure:
-            self._fail(run[0], failure)
-        else:
-            for place, page in enumerate(run):
-                start = place << PAGE_SHIFT
-                self._open(page, view[start : start + PAGE_SIZE])
+        for place, spilled in enumerate(run):
+            start = place << PAGE_SHIFT
+            block = view[start : start + PAGE_SIZE]
+            page = _opened(self._spill, self._counters, spilled, block, failure)
+            if isinstance(page, bytes):
+                self._pages[spilled] = page
+            else:
+                self._error = page
         self._nr_left -= len(run)
         if not self._nr_left:
             self._end(self)
-
-    def _open(self, spilled: Spilled, block: memoryview) -> None:
-        try:
-            data = self._spill.sealer.open(block, spilled.seal)
-            self._pages[spilled] = spilled.page(data)
-        except (CorruptBlock, CorruptPage) as error:
-            self._fail(spilled, error)
-
-    def _fail(self, spilled: Spilled, error: ZramError | OSError) -> None:
-        """Say which page is lost, and why."""
-        counters = self._counters
-        if isinstance(error, OSError):
-            counters.bd_read_errors += 1
-        elif isinstance(error, ShortTransfer):
-            counters.bd_short_reads += 1
-        else:
-            counters.bd_corrupt_blocks += 1
-        self._error = SpillReadFailed(
-            f"page {spilled.index} in block {spilled.block} of {self._spill.path}: "
-            f"{sentence(error)}"
-        )
-        log.error("%s", self._error)

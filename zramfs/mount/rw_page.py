@@ -25,6 +25,8 @@ from typing import Final
 import trio
 
 from zramfs.core.device import Device
+from zramfs.core.ranges import IN_PAGE
+from zramfs.core.spilled import Spilled
 from zramfs.errors import InvalidValue, ModeNotSupported, NotResident
 from zramfs.mount import wire
 from zramfs.mount.bio import Bio
@@ -132,10 +134,9 @@ class Lane:
             except BlockingIOError:
                 io.flush()
                 # Reads from the backing device end here, too: sooner than in a task.
-                if io.nr_in_flight and (nr_ended := io.reap()):
-                    nr_served += nr_ended
+                if io.nr_in_flight and io.reap():
                     self._spin_end = 0
-                elif not (nr_served and self._spin()):
+                elif not ((nr_served or io.nr_in_flight) and self._spin()):
                     break
                 continue
             except OSError as error:
@@ -206,15 +207,27 @@ class Lane:
             paths.stat.declined_reads += 1
             self._start(unique, FUSE_READ, self._bio_read(unique, offset, size))
             return
-        try:
-            data = self._device.read(offset, size, paths.mark)
-        except NotResident:
-            paths.stat.declined_reads += 1
-            paths.stat.declined_spilled += 1
-            self._bio.submit_read(offset, size, partial(self._end_read, unique))
-            return
+        device = self._device
+        if size == PAGE_SIZE and not offset & IN_PAGE and offset < device.disksize:
+            page = device.read_page(offset, paths.mark)
+            if isinstance(page, Spilled):
+                self._decline_spilled()
+                self._bio.submit_page(page, partial(self._end_read, unique))
+                return
+        else:
+            try:
+                page = device.read(offset, size, paths.mark)
+            except NotResident:
+                self._decline_spilled()
+                self._bio.submit_read(offset, size, partial(self._end_read, unique))
+                return
         paths.stat.lane_reads += 1
-        self._reply(pack_out_header(OUT_HEADER_SIZE + len(data), 0, unique), data)
+        self._reply(pack_out_header(OUT_HEADER_SIZE + len(page), 0, unique), page)
+
+    def _decline_spilled(self) -> None:
+        stat = self._paths.stat
+        stat.declined_reads += 1
+        stat.declined_spilled += 1
 
     def _end_read(self, unique: int, answer: bytes | Exception) -> None:
         """Answer a READ that had to wait for the backing device."""

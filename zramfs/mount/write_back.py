@@ -7,7 +7,6 @@ A write that fails is done again page by page: each has its own block, and one b
 block must not keep the others in memory.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -17,7 +16,14 @@ import trio
 from zramfs.core.device import Device
 from zramfs.core.lifecycle import State
 from zramfs.core.steps import Run, Writes
-from zramfs.mount.spill_io import Buffer, Failure, SpillIo, Transfer, make_buffers
+from zramfs.mount.spill_io import (
+    Buffer,
+    EndIo,
+    Failure,
+    SpillIo,
+    Transfer,
+    make_buffers,
+)
 from zramfs.spill import Spill
 from zramfs.units import PAGE_SHIFT
 
@@ -88,16 +94,14 @@ class WriteBack:
         end = partial(self._end, flight)
         self._write(flight, 0, len(flight.run.blocks), end)
 
-    def _write(
-        self, flight: Flight, start: int, stop: int, end: Callable[[Failure], None]
-    ) -> None:
+    def _write(self, flight: Flight, start: int, stop: int, end: EndIo) -> None:
         buffer = flight.buffer
         view = buffer.view[start << PAGE_SHIFT : stop << PAGE_SHIFT]
         address = buffer.address + (start << PAGE_SHIFT)
         block = flight.run.blocks[start]
         self._io.start(Transfer(self._spill, block, view, address, end, writes=True))
 
-    def _end(self, flight: Flight, failure: Failure) -> None:
+    def _end(self, flight: Flight, _view: memoryview, failure: Failure) -> None:
         nr_pages = len(flight.run.blocks)
         if failure and nr_pages > 1:
             self._write(flight, 0, 1, partial(self._end_page, flight, 0))
@@ -105,7 +109,9 @@ class WriteBack:
         self._settle(flight, 0, nr_pages, failure)
         self._free_buffer(flight)
 
-    def _end_page(self, flight: Flight, at: int, failure: Failure) -> None:
+    def _end_page(
+        self, flight: Flight, at: int, _view: memoryview, failure: Failure
+    ) -> None:
         """Go on to the page behind page *at* of a run that failed as a whole."""
         self._settle(flight, at, at + 1, failure)
         following = at + 1

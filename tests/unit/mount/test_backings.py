@@ -116,7 +116,12 @@ def test_a_device_that_cannot_be_had_again_costs_its_pages_only(
 def _transferred(spill: Spill, *, writes: bool) -> Failure:
     (buffer,) = make_buffers(1, PAGE_SIZE)
     return Transfer(
-        spill, 0, buffer.view, buffer.address, lambda _: None, writes=writes
+        spill,
+        0,
+        buffer.view,
+        buffer.address,
+        lambda _view, _failure: None,
+        writes=writes,
     ).run()
 
 

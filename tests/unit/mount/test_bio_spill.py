@@ -60,7 +60,7 @@ class ScriptedIo(SpillIo):
                 transfer.block,
                 transfer.view[: len(transfer.view) // 2],
                 transfer.address,
-                lambda _: None,
+                lambda _view, _failure: None,
                 transfer.writes,
             )
             half.run()

@@ -112,7 +112,10 @@ def test_a_write_is_there_when_it_has_ended(io: SpillIo, spill: Spill) -> None:
     buffer.view[:] = b"new!" * PAGE_SIZE
     ended: list[Failure] = []
 
-    io.start(Transfer(spill, 9, buffer.view, buffer.address, ended.append, writes=True))
+    def end_io(_view: memoryview, failure: Failure) -> None:
+        ended.append(failure)
+
+    io.start(Transfer(spill, 9, buffer.view, buffer.address, end_io, writes=True))
     trio.run(settle, io)
 
     assert ended == [None]
@@ -136,7 +139,10 @@ def test_an_error_is_that_of_the_transfer(io: SpillIo, spill: Spill) -> None:
     [buffer] = make_buffers(1, PAGE_SIZE)
     ended: list[Failure] = []
 
-    io.start(Transfer(full, 0, buffer.view, buffer.address, ended.append, writes=True))
+    def end_io(_view: memoryview, failure: Failure) -> None:
+        ended.append(failure)
+
+    io.start(Transfer(full, 0, buffer.view, buffer.address, end_io, writes=True))
     trio.run(settle, io)
     full.close()
 
@@ -156,7 +162,10 @@ def test_a_device_that_may_not_be_written_answers_eio(
     [buffer] = make_buffers(1, PAGE_SIZE)
     ended: list[Failure] = []
 
-    io.start(Transfer(spill, 0, buffer.view, buffer.address, ended.append, writes=True))
+    def end_io(_view: memoryview, failure: Failure) -> None:
+        ended.append(failure)
+
+    io.start(Transfer(spill, 0, buffer.view, buffer.address, end_io, writes=True))
     trio.run(settle, io)
 
     [failure] = ended
