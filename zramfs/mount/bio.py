@@ -78,7 +78,11 @@ class Bio:
                 plan.close()
             end_io(answer)
 
-        self._start(plan, end)
+        try:
+            self._start(plan, end)
+        except BaseException:
+            plan.close()
+            raise
 
     def submit_page(
         self, spilled: Spilled, end_io: Callable[[bytes | Exception], None]
@@ -92,7 +96,11 @@ class Bio:
             blocks.unpin(spilled.block)
             end_io(answer)
 
-        fetch_page(self.io, self._spill(), device.counters, spilled, end)
+        try:
+            fetch_page(self.io, self._spill(), device.counters, spilled, end)
+        except BaseException:
+            blocks.unpin(spilled.block)
+            raise
 
     def _start(self, plan: Plan, end: Callable[[Fetch], None]) -> Fetch:
         """Begin to read what *plan* waits for."""

@@ -5,7 +5,9 @@ is not what was written there is an error of the request, never a page. The page
 one request come in any order, and it ends with the last of them.
 """
 
+import errno
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from operator import attrgetter
@@ -78,6 +80,8 @@ def _opened(
         except (CorruptBlock, CorruptPage) as error:
             counters.bd_corrupt_blocks += 1
             return _lost(spill, spilled, error)
+        except MemoryError:
+            failure = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
     if isinstance(failure, OSError):
         counters.bd_read_errors += 1
     else:

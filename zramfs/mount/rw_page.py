@@ -109,6 +109,7 @@ class Lane:
         """
         async with trio.open_nursery() as self._tasks:
             self._tasks.start_soon(self._relay.copy_replies)
+            self._tick()
             if self._heir:
                 self._heir.take_over(self._buffer, self._serve_one)
             while True:
@@ -121,11 +122,14 @@ class Lane:
                     await trio.lowlevel.wait_readable(self._connection)
             self._tasks.cancel_scope.cancel()
 
+    def _tick(self) -> None:
+        self._device.tick(int(time.clock_gettime(time.CLOCK_BOOTTIME)))
+
     def _burst(self) -> int:
         """Serve what there is, and what comes within a moment; return how many."""
         readv, connection, buffers = os.readv, self._connection, (self._buffer,)
         io = self._bio.io
-        self._device.tick(int(time.clock_gettime(time.CLOCK_BOOTTIME)))
+        self._tick()
         nr_served = 0
         io.plug()
         while nr_served < _BURST:
@@ -237,7 +241,10 @@ class Lane:
             self._refuse(unique, answer, FUSE_READ)
             return
         header = pack_out_header(OUT_HEADER_SIZE + len(answer), 0, unique)
-        self._reply(header, answer)
+        try:
+            self._reply(header, answer)
+        except OSError as error:
+            self._refuse(unique, error, FUSE_READ)
 
     def _write(self, unique: int, offset: int, size: int, length: int) -> None:
         end = WRITE_IN_END + size

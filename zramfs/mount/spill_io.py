@@ -135,7 +135,7 @@ class SpillIo:
         self._buffers: list[Buffer] = []
         self._is_open = False
         # Reads that wait for a buffer.
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: deque[tuple[Spill, Callable[[], None]]] = deque()
         self.nr_in_flight = 0
         """Transfers that were begun and have not ended."""
         self._is_plugged = False
@@ -165,7 +165,9 @@ class SpillIo:
         if not self._is_open:
             self._open()
         if not self._buffers:
-            self._waiting.append(partial(self.read, spill, block, nr_pages, end_io))
+            spill.hold()
+            begin = partial(self.read, spill, block, nr_pages, end_io)
+            self._waiting.append((spill, begin))
             return
         buffer = self._buffers.pop()
         view = buffer.page if nr_pages == 1 else buffer.view[: nr_pages << PAGE_SHIFT]
@@ -228,11 +230,23 @@ class SpillIo:
     def _queue_up(self, transfer: Transfer) -> None:
         """Leave a transfer to a thread."""
         self._nr_queued += 1
-        if self._nr_queued > self._nr_threads < _NR_THREADS:
-            self._nr_threads += 1
-            # A daemon: a device that hangs must not keep the process from ending.
-            threading.Thread(target=self._work, name="spill", daemon=True).start()
         self._queue.put(transfer)
+        if self._nr_queued > self._nr_threads < _NR_THREADS:
+            self._start_thread()
+
+    def _start_thread(self) -> None:
+        """Start another thread; without any, what waits for one has failed."""
+        # A daemon: a device that hangs must not keep the process from ending.
+        thread = threading.Thread(target=self._work, name="spill", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if not self._nr_threads and (transfer := self._queue.get()):
+                failure = OSError(errno.EAGAIN, f"no thread for it: {error}")
+                self._ended.append((transfer, failure))
+                os.eventfd_write(self._eventfd, 1)
+            return
+        self._nr_threads += 1
 
     def _work(self) -> None:
         while transfer := self._queue.get():
@@ -274,7 +288,9 @@ class SpillIo:
         if transfer.buffer:
             self._buffers.append(transfer.buffer)
             if self._waiting:
-                self._waiting.popleft()()
+                spill, begin = self._waiting.popleft()
+                begin()
+                spill.drop()
 
     async def run(self) -> None:
         """End transfers for ever; or raise Cancelled with none lost."""

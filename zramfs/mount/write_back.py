@@ -7,6 +7,7 @@ A write that fails is done again page by page: each has its own block, and one b
 block must not keep the others in memory.
 """
 
+import errno
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -77,7 +78,7 @@ class WriteBack:
             if run is None:
                 self._free.append(buffer)
                 break
-            self._begin(Flight(run, buffer, self._seal(run, buffer)))
+            self._begin(run, buffer)
             await trio.lowlevel.checkpoint()
         while len(self._free) < self._nr_buffers:
             await self._wait()
@@ -87,12 +88,17 @@ class WriteBack:
         self._freed = trio.Event()
         await self._freed.wait()
 
-    def _seal(self, run: Run, buffer: Buffer) -> bytes:
-        return self._spill.sealer.seal(buffer.view[: len(run.blocks) << PAGE_SHIFT])
-
-    def _begin(self, flight: Flight) -> None:
-        end = partial(self._end, flight)
-        self._write(flight, 0, len(flight.run.blocks), end)
+    def _begin(self, run: Run, buffer: Buffer) -> None:
+        """Seal and write a run; what there is no memory for has failed, too."""
+        nr_pages = len(run.blocks)
+        try:
+            seals = self._spill.sealer.seal(buffer.view[: nr_pages << PAGE_SHIFT])
+            flight = Flight(run, buffer, seals)
+            self._write(flight, 0, nr_pages, partial(self._end, flight))
+        except (MemoryError, OSError) as error:
+            self._free.append(buffer)
+            failure = OSError(errno.ENOMEM, f"a write could not begin: {error!r}")
+            self._writes.fail(run, 0, nr_pages, failure)
 
     def _write(self, flight: Flight, start: int, stop: int, end: EndIo) -> None:
         buffer = flight.buffer
@@ -106,20 +112,24 @@ class WriteBack:
         if failure and nr_pages > 1:
             self._write(flight, 0, 1, partial(self._end_page, flight, 0))
             return
-        self._settle(flight, 0, nr_pages, failure)
-        self._free_buffer(flight)
+        try:
+            self._settle(flight, 0, nr_pages, failure)
+        finally:
+            self._free_buffer(flight)
 
     def _end_page(
         self, flight: Flight, at: int, _view: memoryview, failure: Failure
     ) -> None:
         """Go on to the page behind page *at* of a run that failed as a whole."""
-        self._settle(flight, at, at + 1, failure)
         following = at + 1
-        if following == len(flight.run.blocks):
-            self._free_buffer(flight)
-            return
-        end = partial(self._end_page, flight, following)
-        self._write(flight, following, following + 1, end)
+        try:
+            self._settle(flight, at, following, failure)
+        finally:
+            if following == len(flight.run.blocks):
+                self._free_buffer(flight)
+            else:
+                end = partial(self._end_page, flight, following)
+                self._write(flight, following, following + 1, end)
 
     def _is_alive(self) -> bool:
         """Whether there still is what the pages were taken from."""

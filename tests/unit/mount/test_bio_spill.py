@@ -13,6 +13,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.pages import make_page
+from tests.unit.mount.scripted_io import HANG, SHORT, ScriptedIo
 from tests.verify import verify
 from zramfs.core.attributes import ATTRIBUTES
 from zramfs.core.device import Device
@@ -21,7 +22,6 @@ from zramfs.core.lifecycle import State
 from zramfs.errors import SpillReadFailed, ZramError
 from zramfs.mount.bio import Bio
 from zramfs.mount.paths import PathStat
-from zramfs.mount.spill_io import Failure, SpillIo, Transfer
 from zramfs.mount.spill_stat import show_spill
 from zramfs.seal import make_sealer
 from zramfs.spill import Spill, open_spill
@@ -29,55 +29,6 @@ from zramfs.units import PAGE_SIZE
 
 NR_SLOTS: Final = 64
 NR_BLOCKS: Final = 48
-
-SHORT: Final = 0
-HANG: Final = -1
-"""Beside errnos: half of it is transferred, or it does not end."""
-
-
-class ScriptedIo(SpillIo):
-    """Transfers that end when the test says so, and fail when it says so.
-
-    *faults* are an errno, SHORT or HANG by the number of the transfer.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(0)
-        self.faults: dict[int, int] = {}
-        self.nr_started = 0
-        self.is_held = False
-        self.waiting: list[tuple[Transfer, Failure]] = []
-
-    def start(self, transfer: Transfer) -> None:
-        fault = self.faults.get(self.nr_started)
-        self.nr_started += 1
-        self.nr_in_flight += 1
-        transfer.spill.hold()
-        failure: Failure = None
-        if fault == SHORT:
-            half = Transfer(
-                transfer.spill,
-                transfer.block,
-                transfer.view[: len(transfer.view) // 2],
-                transfer.address,
-                lambda _view, _failure: None,
-                transfer.writes,
-            )
-            half.run()
-            failure = OSError(errno.EIO, "half of it")
-        elif fault is None or fault == HANG:
-            failure = transfer.run()
-        else:
-            failure = OSError(fault, os.strerror(fault))
-        self.waiting.append((transfer, failure))
-        if fault != HANG and not self.is_held:
-            trio.lowlevel.current_trio_token().run_sync_soon(self.land)
-
-    def land(self) -> None:
-        """End what has been transferred."""
-        waiting, self.waiting = self.waiting, []
-        for transfer, failure in waiting:
-            self._end(transfer, failure)
 
 
 @pytest.fixture
@@ -503,3 +454,75 @@ def test_whichever_transfer_fails_no_page_is_wrong(
 
     assert not spilling.store.blocks._pins
     assert io.nr_started > 10
+
+
+@pytest.mark.parametrize("place", ["seal", "start"])
+def test_a_run_that_cannot_begin_stays_in_memory(
+    bio: Bio, io: ScriptedIo, spilling: Device, place: str
+) -> None:
+    def refuse(*_args: object) -> bytes:
+        raise MemoryError
+
+    async def act() -> None:
+        await fill(bio)
+        spilling.backing.is_limited, spilling.backing.limit = True, NR_SLOTS
+        with pytest.MonkeyPatch.context() as patch:
+            if place == "seal":
+                patch.setattr("zramfs.seal.Checksum.seal", refuse)
+            else:
+                patch.setattr(io, "start", refuse)
+            with pytest.raises(OSError, match="could not begin"):
+                await write_back(bio, "page_indexes=0-31")
+
+        assert spilling.bd_stat().bd_count == 0
+        assert spilling.backing.limit == NR_SLOTS
+        verify(spilling)
+        await write_back(bio, "page_indexes=0-31")
+        assert spilling.bd_stat().bd_count == 32
+
+    run_with(act)
+
+
+def test_a_pass_ends_also_if_what_was_written_cannot_be_taken(
+    bio: Bio, spilling: Device, announced: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announced.append("the end of a transfer")
+
+    def refuse(*_args: object) -> None:
+        raise ZeroDivisionError
+
+    async def act() -> None:
+        await fill(bio)
+        with monkeypatch.context() as patch:
+            patch.setattr("zramfs.core.writeback.Writeback.commit", refuse)
+            await write_back(bio, "page_index=3")
+        await write_back(bio, "page_index=4")
+        assert await read_page(bio, 3) == page(3)
+        spilling.store.blocks.free(0)  # nobody knows any more what it was for
+
+    run_with(act)
+
+
+def test_adjacent_pages_are_one_write_and_many_are_in_flight(
+    bio: Bio, io: ScriptedIo, spilling: Device
+) -> None:
+    async def act() -> None:
+        for index in range(NR_SLOTS):
+            await bio.write(index * PAGE_SIZE, memoryview(make_page("text", index)))
+        before = io.nr_started
+        await write_back(bio, "page_indexes=0-31")
+        assert io.nr_started - before == 1
+
+        io.is_held = True
+        # Free blocks with used ones between them: a run each.
+        for index in range(0, 32, 4):
+            await bio.discard(index * PAGE_SIZE, PAGE_SIZE)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write_back, bio, "page_indexes=32-39")
+            await wait_all_tasks_blocked()
+            assert io.nr_in_flight == 8
+            io.is_held = False
+            io.land()
+        assert spilling.bd_stat().bd_count == 32
+
+    run_with(act)

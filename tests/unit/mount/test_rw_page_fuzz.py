@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.pages import make_page
 from tests.unit.mount import wires
-from tests.unit.mount.rig import Rig, opened_rig
+from tests.unit.mount.rig import Rig
+from tests.unit.mount.spilled_rig import attach_memory, spilled_rig
 from tests.unit.requests import write_page
 from tests.verify import opened_device, verify
 from zramfs.mount.paths import RwPage
@@ -129,18 +131,24 @@ def noise(draw: st.DrawFn) -> Sent:
 
 
 def device_bytes(rig: Rig) -> bytearray:
-    return bytearray(rig.device.read(0, DISKSIZE))
+    """Return what is in the device, without asking the lane."""
+    return bytearray(trio.run(rig.bio.read, 0, DISKSIZE))
 
 
 @contextmanager
-def filled_rig() -> Iterator[Rig]:
-    """Yield a lane in front of a device with a page of each kind, and verify it."""
-    with opened_device() as device, opened_rig(device) as rig:
+def filled_rig(spilled: str = "") -> Iterator[Rig]:
+    """Yield a lane in front of a device with a page of each kind, and verify it.
+
+    The pages *spilled*, in words of `writeback`, are written back.
+    """
+    with opened_device() as device:
+        attach_memory(device, NR_PAGES)
         device.set_disksize(DISKSIZE)
         for index, kind in enumerate(["text", "half", "rand", "same:7", "zero"]):
             write_page(device, index, kind)
-        yield rig
-        verify(device)
+        with spilled_rig(device, spilled) as (rig, _):
+            yield rig
+            verify(device)
 
 
 def check(rig: Rig, sent: Sent) -> None:
@@ -169,11 +177,12 @@ def check(rig: Rig, sent: Sent) -> None:
 @given(
     st.lists(st.one_of(reads(), writes(), fallocates(), lseeks()), max_size=6),
     st.sampled_from(RwPage),
+    st.sampled_from(["", "page_index=1", "page_indexes=0-2"]),
 )
 def test_requests_for_the_swapfile_do_what_they_say(
-    requests: list[Sent], mode: RwPage
+    requests: list[Sent], mode: RwPage, spilled: str
 ) -> None:
-    with filled_rig() as rig:
+    with filled_rig(spilled) as rig:
         rig.paths.select(mode)
         for sent in requests:
             check(rig, sent)

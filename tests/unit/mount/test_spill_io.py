@@ -347,3 +347,54 @@ def test_a_transfer_keeps_the_descriptor(io: SpillIo, spill: Spill) -> None:
     assert found == [None]
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(other.fd)
+
+
+def refuse_to_start(_thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_what_no_thread_is_to_be_had_for_has_failed(
+    spill: Spill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    io = SpillIo(0)
+    monkeypatch.setattr(threading.Thread, "start", refuse_to_start)
+
+    found = read_all(io, spill, (3, 1), (4, 1))
+
+    errors = [getattr(failure, "errno", None) for _, failure in found]
+    assert errors == [errno.EAGAIN, errno.EAGAIN]
+    assert len(io._buffers) == spill_io._NR_READS
+
+
+def test_the_threads_that_there_are_do_what_others_were_to(
+    spill: Spill, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    io = SpillIo(0)
+    read_all(io, spill, (0, 1))
+    monkeypatch.setattr(threading.Thread, "start", refuse_to_start)
+
+    found = read_all(io, spill, *((block, 1) for block in range(40)))
+
+    assert [page for page, _ in found] == [
+        data[block * PAGE_SIZE :][:PAGE_SIZE] for block in range(40)
+    ]
+    assert io._nr_threads == 1
+    io.close()
+
+
+def test_a_read_that_waits_for_a_buffer_keeps_the_descriptor(
+    io: SpillIo, spill: Spill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spill_io, "_NR_READS", 1)
+    other = Spill(os.dup(spill.fd), spill.path, spill.sealer)
+    found: list[Failure] = []
+
+    io.read(spill, 0, 1, lambda _, failure: found.append(failure))
+    io.read(other, 1, 1, lambda _, failure: found.append(failure))
+    other.close()
+
+    os.fstat(other.fd)
+    trio.run(settle, io)
+    assert found == [None, None]
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(other.fd)

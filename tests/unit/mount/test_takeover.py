@@ -88,6 +88,12 @@ def test_the_kernel_is_asked_again_before_anything_is_read(heritage: Heritage) -
     assert heritage.caught_up == 1
 
 
+def test_what_is_sent_again_is_accessed_now(heritage: Heritage, device: Device) -> None:
+    heritage.take_over(wires.write(RESENT | 4, 0, b"x" * 4096))
+
+    assert device.store.table.ac_time[0] > 0
+
+
 def test_what_is_sent_again_is_answered_as_it_came(heritage: Heritage) -> None:
     page = b"x" * 4096
     requests = [wires.write(RESENT | 4, 0, page), wires.read(RESENT | 6, 0, 8)]
