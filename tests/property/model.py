@@ -8,7 +8,6 @@ crash comes, each slot must have its old page or its new one.
 
 import os
 import re
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import ClassVar, Final
 
@@ -18,7 +17,7 @@ from tests.verify import Slot, peek, used_slots, verify
 from zramfs.core import slots
 from zramfs.core.codecs import Stored, open_codec
 from zramfs.core.device import Device
-from zramfs.core.pool import HUGE_CLASS, Pool, class_of
+from zramfs.core.pool import HUGE_CLASS, Live, Pool, class_of
 from zramfs.core.postprocess import Recompression
 from zramfs.core.steps import Steps, Work
 from zramfs.errors import WriteFailed
@@ -364,9 +363,9 @@ class WatchedPool(Pool):
         super().free(klass, index)
         crash_here()
 
-    def free_many(self, places: Iterable[tuple[int, int]]) -> None:
+    def free_many(self, classes: Live, indexes: Live) -> None:
         crash_here()
-        super().free_many(places)
+        super().free_many(classes, indexes)
         crash_here()
 
     def write(self, klass: int, index: int, stored: Stored) -> None:

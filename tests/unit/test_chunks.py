@@ -54,6 +54,12 @@ def test_an_object_is_that_of_the_page_alone(kind: str, nr_pages: int) -> None:
     assert_same_objects([make_page(kind, page) for page in range(nr_pages)])
 
 
+def test_so_it_is_among_many_others() -> None:
+    kinds = [KINDS[page % len(KINDS)] for page in range(300)]
+
+    assert_same_objects([make_page(kind, page) for page, kind in enumerate(kinds)])
+
+
 @given(st.lists(st.sampled_from(KINDS), min_size=1, max_size=40))
 def test_so_it_is_among_any_others(kinds: list[str]) -> None:
     assert_same_objects([make_page(kind, page) for page, kind in enumerate(kinds)])

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from tests.backed import backed_pages
@@ -287,7 +288,8 @@ def test_many_objects_are_freed_and_their_tails_end_once(pool: Pool) -> None:
     places = [(klass, pool.alloc(klass)) for klass in (4, 4, 4, 9, 9, 9)]
     kept = [places.pop(0), places.pop(3)]
 
-    pool.free_many(reversed(places))
+    classes, indexes = np.array(places[::-1]).T
+    pool.free_many(classes, indexes)
 
     assert [len(used) for used in (pool._used[4], pool._used[9])] == [1, 2]
     assert [pool._used[klass][index] for klass, index in kept] == [1, 1]
@@ -296,7 +298,8 @@ def test_many_objects_are_freed_and_their_tails_end_once(pool: Pool) -> None:
 
 
 def test_an_object_is_freed_once_also_among_many(pool: Pool) -> None:
-    index = pool.alloc(4)
+    index, other, _ = pool.alloc(4), pool.alloc(4), pool.alloc(4)
+    pool.free(4, index)
 
-    with pytest.raises(AssertionError, match="class 4: object 0 is free already"):
-        pool.free_many([(4, index), (4, index)])
+    with pytest.raises(AssertionError, match="class 4: an object is free already"):
+        pool.free_many(np.array([4, 4]), np.array([other, index]))

@@ -42,8 +42,7 @@ _FASTEST: Final = 9
 _SIZE_BYTES: Final = 4
 
 blosc.set_blocksize(PAGE_SIZE)
-# Two threads gain a quarter from a MiB on, and lose below a quarter of it.
-blosc.set_nthreads(1)
+blosc.set_nthreads(1)  # others would be started anew for each call
 blosc.set_releasegil(True)
 
 
@@ -86,6 +85,29 @@ def decompress_pages(
 
     An object of a page's size is the page itself.
     """
+    try:
+        pages: bytes = blosc.decompress(_chunk(objects, sizes))
+    except blosc_extension.error:
+        return None
+    return pages
+
+
+def decompress_into(
+    buffer: memoryview, objects: Sequence[memoryview | bytes], sizes: Sizes
+) -> bool:
+    """Put the pages of *objects* into *buffer*; return whether none is corrupt."""
+    # invariant: the library is told where to write, and not how much there is.
+    assert len(objects) << PAGE_SHIFT <= len(buffer), "the pages do not fit"
+    memory = np.frombuffer(buffer, np.uint8).__array_interface__
+    try:
+        blosc.decompress_ptr(_chunk(objects, sizes), memory["data"][0])
+    except blosc_extension.error:
+        return False
+    return True
+
+
+def _chunk(objects: Sequence[memoryview | bytes], sizes: Sizes) -> bytes:
+    """Return the chunk that *objects* are of."""
     nr_pages = len(objects)
     first = _HEADER.size + nr_pages * _SIZE_BYTES
     ends = first + np.cumsum(sizes + _SIZE_BYTES)
@@ -98,8 +120,4 @@ def decompress_pages(
     parts += (2 * nr_pages) * (b"",)
     parts[2::2] = sizes.astype("<i4").view("V4").tolist()
     parts[3::2] = objects
-    try:
-        pages: bytes = blosc.decompress(b"".join(parts))
-    except blosc_extension.error:
-        return None
-    return pages
+    return b"".join(parts)

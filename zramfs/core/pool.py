@@ -21,7 +21,7 @@ written to.
 """
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final, Protocol
 
 import numpy as np
@@ -57,7 +57,7 @@ _MOST_UNASKED: Final = 1024
 gave back may be somebody else's by then."""
 
 Live = np.ndarray[tuple[int], np.dtype[np.int64]]
-"""Objects by class."""
+"""Objects by class, or sizes, classes and indexes of many."""
 
 
 class Arena(Protocol):
@@ -224,21 +224,20 @@ class Pool:
         else:
             self._free[klass].append(index)
 
-    def free_many(self, places: Iterable[tuple[int, int]]) -> None:
+    def free_many(self, classes: Live, indexes: Live) -> None:
         """Free many objects, by class and index, and end each tail once.
 
         Freed one by one from the tail on, every page would go back by itself.
         """
-        classes = set()
-        for klass, index in places:
-            used = self._used[klass]
+        for klass in set(classes.tolist()):
+            chosen = indexes[classes == klass]
+            used = np.frombuffer(self._used[klass], np.uint8)
             # invariant: as in `free`; and huge ones have to be let go one by one.
-            assert used[index], f"class {klass}: object {index} is free already"
-            assert klass != HUGE_CLASS, index
-            used[index] = 0
-            self._free[klass].append(index)
-            classes.add(klass)
-        for klass in classes:
+            assert used[chosen].all(), f"class {klass}: an object is free already"
+            assert klass != HUGE_CLASS, chosen
+            used[chosen] = 0
+            del used  # what is looked at cannot be resized
+            self._free[klass].frombytes(chosen.astype(np.uint32).tobytes())
             if not self._used[klass][-1]:
                 self._shrink(klass)
 

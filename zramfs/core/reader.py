@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from zramfs.core.chunks import Sizes, decompress_pages
+from zramfs.core.chunks import Sizes, decompress_into, decompress_pages
 from zramfs.core.codecs import Codec, Page
 from zramfs.core.pool import CLASS_MASK, CLASS_SHIFT, Pool, class_of
 from zramfs.core.slots import (
@@ -133,11 +133,7 @@ class Reader:
             return False
         sizes = (words & np.uint64(SIZE_MASK)).astype(np.int64)
         places = (words >> np.uint64(PAYLOAD_SHIFT)).astype(np.int64)
-        pages = decompress_pages(self._pool.read_many(sizes, places), sizes)
-        if pages is None:
-            return False
-        buffer[: len(pages)] = pages
-        return True
+        return decompress_into(buffer, self._pool.read_many(sizes, places), sizes)
 
     def _block(self, index: int, *, compressed: bool) -> Page:
         """Return what a block is to hold of a page, but for zeros behind it."""

@@ -7,10 +7,12 @@ of the object stays: it is needed to read what a block holds of it.
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
+
 from zramfs.core.blocks import Blocks
 from zramfs.core.claims import Claims
 from zramfs.core.codecs import Codec
-from zramfs.core.pool import CLASS_MASK, CLASS_SHIFT, Pool
+from zramfs.core.pool import CLASS_MASK, CLASS_SHIFT, HUGE_CLASS, Pool
 from zramfs.core.slots import (
     HUGE,
     INCOMPRESSIBLE,
@@ -70,25 +72,38 @@ class Spilling:
         Their objects are given up; the blocks of the others are. Returns how many
         bytes of objects are no longer in memory, and how many huge pages.
         """
-        words, pool, claimed = self._words, self._pool, self._claimed
-        nr_bytes = nr_huge = 0
-        places: list[tuple[int, int]] = []
+        held = self._take_claims(indexes, blocks, owner)
+        kept = np.array([index for index, _ in held], np.int64)
+        taken = np.array([block for _, block in held], np.uint64)
+        table = np.frombuffer(self._words, np.uint64)
+        words = table[kept]
+        spilled = words & np.uint64(_KEPT) | np.uint64(WB)
+        spilled |= taken << np.uint64(PAYLOAD_SHIFT)
+        sizes = (words & np.uint64(SIZE_MASK)).astype(np.int64)
+        places = (words >> np.uint64(PAYLOAD_SHIFT)).astype(np.int64)
+        is_huge = words & np.uint64(HUGE) != 0
+        huge = np.flatnonzero(is_huge)
+        for at in huge.tolist():
+            place = int(places[at])
+            self._pool.let_go(place)
+            table[kept[at]] = spilled[at]
+            self._pool.free(HUGE_CLASS, place)
+        few = ~is_huge
+        table[kept[few]] = spilled[few]
+        classes = (sizes + CLASS_MASK) >> CLASS_SHIFT
+        self._pool.free_many(classes[few], places[few])
+        return int(sizes.sum()), huge.size
+
+    def _take_claims(
+        self, indexes: Sequence[int], blocks: range, owner: object
+    ) -> list[tuple[int, int]]:
+        """Take the claims of *owner* that hold, each with its block; free the rest."""
+        claimed = self._claimed
+        held: list[tuple[int, int]] = []
         for index, block in zip(indexes, blocks, strict=True):
-            if claimed.get(index) is not owner:
-                self._blocks.free(block)
-                continue
-            del claimed[index]
-            word = words[index]
-            size = word & SIZE_MASK
-            nr_bytes += size
-            place = (size + CLASS_MASK) >> CLASS_SHIFT, word >> PAYLOAD_SHIFT
-            if word & HUGE:
-                pool.let_go(place[1])
-                nr_huge += 1
+            if claimed.get(index) is owner:
+                del claimed[index]
+                held.append((index, block))
             else:
-                places.append(place)
-            words[index] = word & _KEPT | WB | block << PAYLOAD_SHIFT
-            if word & HUGE:
-                pool.free(*place)
-        pool.free_many(places)
-        return nr_bytes, nr_huge
+                self._blocks.free(block)
+        return held

@@ -142,15 +142,20 @@ class SpillIo:
         # Of these, those that the kernel does not know of yet.
         self._nr_prepared = 0
 
-    def _open(self) -> None:
-        """Take from the system what only a mount with a backing device needs."""
-        self._is_open = True
+    def open(self) -> None:
+        """Take from the system what only a mount with a backing device needs.
+
+        OSError if that cannot be had; nothing can be transferred then.
+        """
+        if self._is_open:
+            return
         self._buffers = make_buffers(_NR_READS, READ_BYTES)
         if self._nr_iocbs:
             try:
                 self._aio = Aio(self._nr_iocbs, self._eventfd)
             except OSError as error:
                 log.info("no asynchronous I/O: %s", error.strerror)
+        self._is_open = True
 
     def close(self) -> None:
         """Let threads that have nothing to do end."""
@@ -162,8 +167,7 @@ class SpillIo:
 
         The memory is theirs during the call only.
         """
-        if not self._is_open:
-            self._open()
+        self.open()
         if not self._buffers:
             spill.hold()
             begin = partial(self.read, spill, block, nr_pages, end_io)
@@ -198,8 +202,7 @@ class SpillIo:
 
     def start(self, transfer: Transfer) -> None:
         """Begin a transfer."""
-        if not self._is_open:
-            self._open()
+        self.open()
         spill = transfer.spill
         spill.hold()
         self.nr_in_flight += 1
