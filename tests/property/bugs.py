@@ -5,6 +5,9 @@ be made, or was: a subclass that does one thing wrong.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
 
 from tests.property.model import WatchedPool
 from zramfs.core import slots
@@ -15,6 +18,8 @@ from zramfs.core.pool import HUGE_CLASS, Live, class_of
 from zramfs.core.reader import Reader
 from zramfs.core.steps import Steps
 from zramfs.core.store import Store
+from zramfs.core.table import Words
+from zramfs.core.writer import Change, Writer
 from zramfs.errors import MemoryLimitExceeded
 from zramfs.units import PAGE_SIZE, PageIndex
 
@@ -404,3 +409,20 @@ class TakesTheFirstFill(Reader):
 
     def _same_block(self, index: PageIndex) -> bytes:
         return super()._same_block(PageIndex(index * 0))
+
+
+class LeaksWhatWasThere(Writer):
+    """What several pages at once take the place of is never freed."""
+
+    def _give_up(self, old: Words, nr_bytes: int) -> Change:
+        kept = old.copy()
+        kept[old & np.uint64(slots.SIZE_MASK) != 0] = 0
+        found = super()._give_up(kept, nr_bytes)
+        return replace(found, pages_stored=int(np.count_nonzero(old == 0)))
+
+
+class CountsSamePagesOn(Writer):
+    """Same-filled pages that several pages take the place of still count."""
+
+    def _give_up(self, old: Words, nr_bytes: int) -> Change:
+        return replace(super()._give_up(old, nr_bytes), same_pages=0)

@@ -57,6 +57,9 @@ class Watching:
     def take(self, buffer: memoryview) -> Run | None:
         return self.writes.take(buffer)
 
+    def reload(self, run: Run, buffer: memoryview) -> None:
+        self.writes.reload(run, buffer)
+
     def commit(self, run: Run, start: int, stop: int, seals: bytes) -> None:
         self.model.before_commit(run, range(start, stop))
         self.writes.commit(run, start, stop, seals)

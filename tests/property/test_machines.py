@@ -51,6 +51,7 @@ def test_the_pages_of_a_request_are_kept_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("zramfs.core.ranges.MANY", 1)
+    monkeypatch.setattr("zramfs.core.store.MANY", 1)
     monkeypatch.setattr("zramfs.core.compaction._MOVES", 1)
     monkeypatch.setattr("zramfs.core.store.Pool", WatchedPool)
 

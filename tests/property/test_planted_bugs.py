@@ -27,6 +27,7 @@ from zramfs.core.reader import Reader
 from zramfs.core.store import Store
 from zramfs.core.table import SlotTable
 from zramfs.core.writeback import Writeback
+from zramfs.core.writer import Writer
 
 # How long a search takes is a matter of its examples and of what else is running.
 pytestmark = pytest.mark.timeout(120)
@@ -87,6 +88,8 @@ REQUESTS = [
     bugs.ReadsRunsUnseen,
     bugs.MarksOnlyTheFirst,
     bugs.TakesTheFirstFill,
+    bugs.LeaksWhatWasThere,
+    bugs.CountsSamePagesOn,
 ]
 
 WRITING_BACK = [
@@ -134,6 +137,7 @@ PLACES: dict[type, str] = {
     Writeback: "zramfs.core.device.Writeback",
     ClaimsOfAStore: "zramfs.core.store.Claims",
     Reader: "zramfs.core.store.Reader",
+    Writer: "zramfs.core.store.Writer",
 }
 
 # Always the same examples, and no time spent on making the failing one small.
@@ -164,6 +168,7 @@ def test_a_machine_finds_what_is_wrong(
     monkeypatch.setattr("zramfs.core.postprocess._BATCH", 1)
     monkeypatch.setattr("zramfs.core.postprocess._BATCH_MANY", 1)
     monkeypatch.setattr("zramfs.core.ranges.MANY", 1)
+    monkeypatch.setattr("zramfs.core.store.MANY", 1)
     monkeypatch.setattr("zramfs.core.store.Pool", WatchedPool)
     monkeypatch.setattr(PLACES[bug.__mro__[-2]], bug)
 

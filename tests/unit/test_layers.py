@@ -23,7 +23,7 @@ LAYERS = (
         "zramfs.core.lifecycle",
         "zramfs.core.steps",
     ),
-    ("zramfs.core.pool",),
+    ("zramfs.core.pool", "zramfs.core.halves"),
     ("zramfs.core.table", "zramfs.core.zsmalloc", "zramfs.core.spilled"),
     ("zramfs.core.blocks", "zramfs.core.claims", "zramfs.core.layout"),
     (
@@ -32,6 +32,7 @@ LAYERS = (
         "zramfs.core.reader",
         "zramfs.core.recovery",
         "zramfs.core.spilling",
+        "zramfs.core.writer",
     ),
     ("zramfs.core.store",),
     (

@@ -86,28 +86,27 @@ def decompress_pages(
     An object of a page's size is the page itself.
     """
     try:
-        pages: bytes = blosc.decompress(_chunk(objects, sizes))
+        pages: bytes = blosc.decompress(make_chunk(objects, sizes))
     except blosc_extension.error:
         return None
     return pages
 
 
-def decompress_into(
-    buffer: memoryview, objects: Sequence[memoryview | bytes], sizes: Sizes
-) -> bool:
-    """Put the pages of *objects* into *buffer*; return whether none is corrupt."""
+def decompress_chunk(chunk: bytes, buffer: memoryview) -> bool:
+    """Put the pages of *chunk* into *buffer*; return whether none is corrupt."""
+    nr_bytes = _HEADER.unpack_from(chunk)[4]
     # invariant: the library is told where to write, and not how much there is.
-    assert len(objects) << PAGE_SHIFT <= len(buffer), "the pages do not fit"
+    assert nr_bytes <= len(buffer), "the pages do not fit"
     memory = np.frombuffer(buffer, np.uint8).__array_interface__
     try:
-        blosc.decompress_ptr(_chunk(objects, sizes), memory["data"][0])
+        blosc.decompress_ptr(chunk, memory["data"][0])
     except blosc_extension.error:
         return False
     return True
 
 
-def _chunk(objects: Sequence[memoryview | bytes], sizes: Sizes) -> bytes:
-    """Return the chunk that *objects* are of."""
+def make_chunk(objects: Sequence[memoryview | bytes], sizes: Sizes) -> bytes:
+    """Return the chunk of *objects*, which have *sizes*, with a copy of each."""
     nr_pages = len(objects)
     first = _HEADER.size + nr_pages * _SIZE_BYTES
     ends = first + np.cumsum(sizes + _SIZE_BYTES)

@@ -6,6 +6,7 @@ flag off, and the claim away. Claims are compared by identity: a page that was
 written and chosen again has another claim, and the first one does not hold.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +48,10 @@ class Claims:
         chosen: list[int] = indexes[words[indexes] & np.uint64(PP_SLOT) != 0].tolist()
         self.held.update(dict.fromkeys(chosen, owner))
         return chosen
+
+    def kept(self, indexes: Sequence[int], owner: object) -> list[int]:
+        """Return those of *indexes* that *owner* still has a claim on."""
+        return [index for index in indexes if self.held.get(index) is owner]
 
     def holds(self, claim: Claim) -> bool:
         """Whether the page is as it was when it was claimed."""

@@ -19,7 +19,7 @@ from zramfs.core.postprocess import Recompression, recompress
 from zramfs.core.ranges import IN_PAGE, NOTHING, Fetched, Plan
 from zramfs.core.spilled import Spilled
 from zramfs.core.stats import BdStat, BlockStat, Counters, IoStat, MmStat
-from zramfs.core.steps import Steps
+from zramfs.core.steps import Beside, Steps
 from zramfs.core.store import Store
 from zramfs.core.writeback import Scan, Writeback
 from zramfs.errors import (
@@ -48,6 +48,7 @@ class Device:
     """
 
     __slots__ = (
+        "_beside",
         "_header",
         "_memory",
         "_now_s",
@@ -65,8 +66,10 @@ class Device:
         memory: Memory,
         read_file: Callable[[str], bytes] | None = None,
         open_backing: OpenBacking | None = None,
+        beside: Beside | None = None,
     ) -> None:
         self._memory = memory
+        self._beside = beside
         self._header = memory.header.words
         self.files = NamedFiles(read_file)
         self._now_s = 0
@@ -89,7 +92,7 @@ class Device:
             layout = Layout.load(self._header)
             codecs = self.config.open_codecs()
             arena = self._memory.map(layout.nr_bytes)
-            store = Store(arena, layout, codecs, self.header)
+            store = Store(arena, layout, codecs, self.header, self._beside)
             store.recover()
             self._use(store)
         elif self.state is State.RESETTING:
@@ -151,7 +154,7 @@ class Device:
             self._memory.unmap()
             self.configure(DeviceConfig().with_backing(self.config.backing_dev))
             raise
-        self._use(Store(arena, layout, codecs, self.header))
+        self._use(Store(arena, layout, codecs, self.header, self._beside))
         layout.store(self._header)
         self._advance(Event.SET_DISKSIZE)
 

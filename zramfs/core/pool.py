@@ -21,7 +21,7 @@ written to.
 """
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
 import numpy as np
@@ -198,6 +198,21 @@ class Pool:
         used.append(1)
         return len(used) - 1
 
+    def alloc_many(self, classes: Sequence[int]) -> Live:
+        """Return the index of an object of each of *classes*, as `alloc` each.
+
+        MemoryShort, with nothing changed, if there is no memory for all of them.
+        """
+        indexes: list[int] = []
+        try:
+            indexes.extend(map(self.alloc, classes))
+        except MemoryShort:
+            for klass, index in zip(classes, indexes, strict=False):
+                self.free(klass, index)
+            raise
+        self.nr_pages_max = max(self.nr_pages_max, self.nr_pages)
+        return np.array(indexes, np.int64)
+
     def _hold(self, klass: int, end: int) -> None:
         nr_pages = self.nr_pages + 1
         if klass != HUGE_CLASS:
@@ -312,6 +327,15 @@ class Pool:
         """Copy *stored* into an object; it may be shorter than the class."""
         start = self._bases[klass] + (index * klass << CLASS_SHIFT)
         self._view[start : start + len(stored)] = stored
+
+    def write_many(
+        self, classes: Live, indexes: Live, objects: Sequence[memoryview]
+    ) -> None:
+        """Copy each of *objects* into one of these classes and indexes."""
+        starts = self._bases_array[classes] + indexes * (classes << CLASS_SHIFT)
+        view = self._view
+        for start, stored in zip(starts.tolist(), objects, strict=True):
+            view[start : start + len(stored)] = stored
 
     def read(self, klass: int, index: int, size: int) -> memoryview:
         """Return the first *size* bytes of an object, where they lie.

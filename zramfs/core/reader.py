@@ -8,12 +8,12 @@ and what no LZ4 has made is decompressed before and then copied.
 Nothing is marked here, unless `access` is asked to.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import numpy as np
 
-from zramfs.core.chunks import Sizes, decompress_into, decompress_pages
+from zramfs.core.chunks import Sizes, decompress_chunk, decompress_pages, make_chunk
 from zramfs.core.codecs import Codec, Page
 from zramfs.core.pool import CLASS_MASK, CLASS_SHIFT, Pool, class_of
 from zramfs.core.slots import (
@@ -27,6 +27,7 @@ from zramfs.core.slots import (
     WB,
 )
 from zramfs.core.spilled import decompressed
+from zramfs.core.steps import Beside, Work
 from zramfs.core.table import SlotTable, Words
 from zramfs.errors import CorruptPage
 from zramfs.units import PAGE_SHIFT, PAGE_SIZE, PageIndex
@@ -107,7 +108,8 @@ class Reader:
 
         Returns which pages there are; what cannot be decompressed is passed over.
         """
-        if not compressed and self._load_many(indexes, buffer):
+        chunk = None if compressed else self._chunk(indexes)
+        if chunk and decompress_chunk(chunk, buffer):
             return indexes
         loaded: list[int] = []
         for index in indexes:
@@ -122,18 +124,38 @@ class Reader:
             loaded.append(index)
         return loaded
 
-    def _load_many(self, indexes: Sequence[int], buffer: memoryview) -> bool:
-        """Copy pages that are all LZ4's, or raw, into *buffer*; whether they are."""
+    def begin_load(
+        self, indexes: Sequence[int], buffer: memoryview, beside: Beside
+    ) -> Callable[[], bool] | None:
+        """Begin to copy pages into *buffer*; return what waits until they are there.
+
+        That says whether they all are. None if they must be looked at one by one. The
+        pages are those of now, whatever becomes of them meanwhile.
+        """
+        chunk = self._chunk(indexes)
+        if not chunk:
+            return None
+        found: list[bool] = []
+        wait = beside.begin(Work(lambda: found.append(decompress_chunk(chunk, buffer))))
+
+        def ended() -> bool:
+            wait()
+            return found[0]
+
+        return ended
+
+    def _chunk(self, indexes: Sequence[int]) -> bytes | None:
+        """Return a chunk of many pages that are all LZ4's, or raw; None if not."""
         if len(indexes) < MANY:
-            return False
+            return None
         table = np.frombuffer(self._table.words, np.uint64)
         words = table[indexes]
         priorities = (words & np.uint64(PRIORITY_MASK)) >> np.uint64(PRIORITY_SHIFT)
         if not self._is_lz4[priorities].all():
-            return False
+            return None
         sizes = (words & np.uint64(SIZE_MASK)).astype(np.int64)
         places = (words >> np.uint64(PAYLOAD_SHIFT)).astype(np.int64)
-        return decompress_into(buffer, self._pool.read_many(sizes, places), sizes)
+        return make_chunk(self._pool.read_many(sizes, places), sizes)
 
     def _block(self, index: int, *, compressed: bool) -> Page:
         """Return what a block is to hold of a page, but for zeros behind it."""

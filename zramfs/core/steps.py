@@ -14,6 +14,13 @@ class Work:
     run: Callable[[], None]
 
 
+class Beside(Protocol):
+    """Another thread, for what the core may have done while it goes on."""
+
+    def begin(self, work: Work) -> Callable[[], None]:
+        """Begin *work*; return what waits for its end, and raises what it raised."""
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Run:
     """Pages on their way to adjacent blocks; it is their claim, by identity."""
@@ -23,6 +30,9 @@ class Run:
     blocks: range
     is_charged: bool
     """Whether they count against writeback_limit."""
+    wait: Callable[[], bool] | None = None
+    """Waits until the pages are in the buffer, and says whether all have come; None if
+    they are there."""
 
 
 @runtime_checkable
@@ -36,7 +46,14 @@ class Writes(Protocol):
     def take(self, buffer: memoryview) -> Run | None:
         """Fill *buffer* with pages for adjacent blocks; None when there are no more.
 
-        Less than all of it if there are fewer, or fewer adjacent blocks.
+        Less than all of it if there are fewer, or fewer adjacent blocks. The buffer is
+        not to be looked at before the run's *wait* has been called.
+        """
+
+    def reload(self, run: Run, buffer: memoryview) -> None:
+        """Fill *buffer* anew after *wait* has said that not all pages have come.
+
+        The run has those that could be had then, perhaps none.
         """
 
     def commit(self, run: Run, start: int, stop: int, seals: bytes) -> None:

@@ -5,20 +5,20 @@ The life of a page is here and nowhere else: `write` chooses how to keep it
 slot gives up goes through `_release`, the only place where counters go down.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
 
 from zramfs.core.blocks import Blocks
-from zramfs.core.chunks import compress_pages, same_pages
 from zramfs.core.claims import Claim, Claims
 from zramfs.core.codecs import HUGE_CLASS_SIZE, Codec, Stored
 from zramfs.core.compaction import Compaction
+from zramfs.core.halves import compress_halves
 from zramfs.core.header import Header
 from zramfs.core.layout import Layout
 from zramfs.core.pool import CLASS_MASK, CLASS_SHIFT, Arena, Pool
-from zramfs.core.reader import ZERO_PAGE, Reader
+from zramfs.core.reader import MANY, ZERO_PAGE, Reader
 from zramfs.core.recovery import rebuild
 from zramfs.core.slots import (
     ACCESS_CLEARS,
@@ -34,8 +34,9 @@ from zramfs.core.slots import (
 from zramfs.core.spilled import Spilled
 from zramfs.core.spilling import Spilling
 from zramfs.core.stats import Counters
-from zramfs.core.steps import Steps
+from zramfs.core.steps import Beside, Steps
 from zramfs.core.table import SlotTable
+from zramfs.core.writer import Kind, Writer, kinds_in_turn
 from zramfs.errors import MemoryLimitExceeded, NotResident
 from zramfs.units import PAGE_SHIFT, PAGE_SIZE, PageIndex
 
@@ -54,6 +55,7 @@ class Store:
 
     __slots__ = (
         "_ac_time",
+        "_beside",
         "_claimed",
         "_codecs",
         "_compress",
@@ -64,6 +66,7 @@ class Store:
         "_pool",
         "_reader",
         "_words",
+        "_writer",
         "blocks",
         "claims",
         "compr_data_size",
@@ -83,6 +86,7 @@ class Store:
         layout: Layout,
         codecs: Sequence[Codec | None],
         header: Header,
+        beside: Beside | None = None,
     ) -> None:
         nr_slots = layout.nr_slots
         self.table = SlotTable(arena, nr_slots)
@@ -97,6 +101,7 @@ class Store:
         # Whoever accesses a page takes it out of here.
         self._claimed = self.claims.held
         self._codecs = tuple(codecs)
+        self._beside = beside
         primary = codecs[0]
         # invariant: there is always a primary algorithm.
         assert primary, "no primary algorithm"
@@ -104,6 +109,7 @@ class Store:
         self._makes_chunks = primary.makes_chunks
         self._reader = Reader(self.table, self._pool, self._codecs)
         self._page = self._reader.page
+        self._writer = Writer(self.table, self._pool, self.claims)
         self.spilling = Spilling(
             self.table, self._pool, self.blocks, self.claims, self._codecs
         )
@@ -224,17 +230,29 @@ class Store:
         MemoryLimitExceeded if one does not fit: those before it are stored, and the
         others are as they were.
         """
-        objects = compress_pages(pages) if self._makes_chunks else None
-        same = same_pages(pages)
-        for at, index in enumerate(range(first, first + (len(pages) >> PAGE_SHIFT))):
-            if objects and at not in same and len(objects[at]) < HUGE_CLASS_SIZE:
-                self._keep(PageIndex(index), objects[at])
+        objects = compress_halves(pages, self._beside) if self._makes_chunks else None
+        for kind, ats in kinds_in_turn(pages, objects):
+            if kind is Kind.OBJECT and objects:
+                index = PageIndex(first + ats.start)
+                self._keep_many(index, objects[ats.start : ats.stop])
                 continue
-            page = pages[at << PAGE_SHIFT : (at + 1) << PAGE_SHIFT]
-            if objects and at not in same:
-                self._keep(PageIndex(index), page)
-            else:
-                self.write(PageIndex(index), page)
+            store = self._keep if kind is Kind.HUGE else self.write
+            for at in ats:
+                page = pages[at << PAGE_SHIFT : (at + 1) << PAGE_SHIFT]
+                store(PageIndex(first + at), page)
+
+    def _keep_many(self, first: PageIndex, objects: Sequence[memoryview]) -> None:
+        """Store *objects* from *first* on: together, if that is possible and pays."""
+        change = None
+        if len(objects) >= MANY and not self.limit_pages:
+            change = self._writer.store(first, objects, self.now_s)
+        if change is None:
+            for index, stored in enumerate(objects, first):
+                self._keep(PageIndex(index), stored)
+            return
+        self.pages_stored += change.pages_stored
+        self.same_pages += change.same_pages
+        self.compr_data_size += change.compr_data_size
 
     def _keep(self, index: PageIndex, stored: Stored) -> None:
         """Store what a page compresses to, or is, at *index*."""
@@ -355,6 +373,17 @@ class Store:
         What cannot be decompressed is passed over.
         """
         return self._reader.load(indexes, buffer, compressed=self.spilling.compressed)
+
+    def begin_load(
+        self, indexes: Sequence[int], buffer: memoryview
+    ) -> Callable[[], bool] | None:
+        """Begin to do that in another thread; return what waits for it.
+
+        None if there is none, or these pages are to be loaded at once.
+        """
+        if self._beside is None or self.spilling.compressed:
+            return None
+        return self._reader.begin_load(indexes, buffer, self._beside)
 
     def spill(self, indexes: Sequence[int], blocks: range, owner: object) -> None:
         """Let the slots of pages that *owner* still claims point to their *blocks*.

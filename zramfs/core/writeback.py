@@ -118,18 +118,31 @@ class Writeback:
 
     def _load(self, run: Run, wanted: Indexes, buffer: memoryview) -> None:
         """Claim those *wanted* that are still chosen, and charge for them."""
-        claims = self._store.claims
-        chosen = claims.claim_many(wanted, run)
-        run.indexes = self._store.load(chosen, buffer)
-        nr_pages = len(run.indexes)
-        if nr_pages < len(chosen):
-            for index in set(chosen).difference(run.indexes):
-                claims.drop(index, run)
+        chosen = self._store.claims.claim_many(wanted, run)
+        run.wait = self._store.begin_load(chosen, buffer)
+        loaded = chosen if run.wait else self._store.load(chosen, buffer)
+        self._keep(run, chosen, loaded)
+        if run.is_charged:
+            self._backing.limit -= len(run.indexes)
+
+    def _keep(self, run: Run, claimed: Sequence[int], loaded: Sequence[int]) -> None:
+        """Give up the claims, and the blocks, of pages that could not be *loaded*."""
+        run.indexes = loaded
+        nr_pages = len(loaded)
+        if nr_pages < len(claimed):
+            for index in set(claimed).difference(loaded):
+                self._store.claims.drop(index, run)
         for block in run.blocks[nr_pages:]:
             self._store.blocks.free(block)
         run.blocks = run.blocks[:nr_pages]
+
+    def reload(self, run: Run, buffer: memoryview) -> None:
+        """Do as `Writes` says: which page is corrupt is found one by one."""
+        nr_charged = len(run.indexes)
+        claimed = self._store.claims.kept(run.indexes, run)
+        self._keep(run, claimed, self._store.load(claimed, buffer))
         if run.is_charged:
-            self._backing.limit -= nr_pages
+            self._backing.limit += nr_charged - len(run.indexes)
 
     def commit(self, run: Run, start: int, stop: int, seals: bytes) -> None:
         """Do as `Writes` says, and count all pages, also those that have changed."""

@@ -27,10 +27,12 @@ from zramfs.mount.backings import Backings
 from zramfs.mount.channel import Channel, Word
 from zramfs.mount.config import Config
 from zramfs.mount.hardening import harden
+from zramfs.mount.heap import keep_heap
 from zramfs.mount.lifeline import Lifeline
 from zramfs.mount.logs import begin_log, leave_terminal
 from zramfs.mount.reserve import Reserve, SystemMemory
 from zramfs.mount.safety import Safety
+from zramfs.mount.second_thread import second_thread
 from zramfs.mount.server import Server, open_server, store_settings
 from zramfs.mount.watchdog import FaultWatch
 
@@ -46,7 +48,7 @@ def make_device(
 
     The kernel wants disksize last too: it freezes most of the others.
     """
-    device = Device(memory, _read_file, open_backing)
+    device = Device(memory, _read_file, open_backing, second_thread())
     store_settings(device, sorted(ATTRIBUTES.values(), key=_initialises), settings)
     return device
 
@@ -64,6 +66,7 @@ def _initialises(row: Attribute) -> bool:
 def run(config: Config, lifeline: Lifeline) -> None:
     """Serve until the end, when it is this worker's turn."""
     begin_log(config)
+    keep_heap()
     memory = MemFile(lifeline.memory)
     is_first = lifeline.generation == 0
     measures = harden()
@@ -83,7 +86,7 @@ def run(config: Config, lifeline: Lifeline) -> None:
     turn = lifeline.wait_turn()
     if device is None:
         with backings.recovering(turn.kept):
-            device = Device(memory, _read_file, backings.open)
+            device = Device(memory, _read_file, backings.open, second_thread())
     with ExitStack() as stack:
         connection = turn.connection
         server = open_server(stack, device, connection, config, safety, lifeline)

@@ -86,34 +86,58 @@ class WriteBack:
         Either does, or raises Cancelled with some of them still on their way: these
         end as the others, or not at all if there is nothing left that they are of.
         """
-        while True:
-            while not self._free:
-                await self._wait()
-            # The one used last is in the processor's cache.
-            buffer = self._free.pop()
-            run = self._writes.take(buffer.view)
-            if run is None:
-                self._free.append(buffer)
-                break
-            self._begin(run, buffer)
-            await trio.lowlevel.checkpoint()
+        ahead = self._take()
+        try:
+            while ahead:
+                # While one is sealed and begun, the pages of the next are made ready.
+                begun, ahead = ahead, self._take()
+                self._begin(*begun)
+                await trio.lowlevel.checkpoint()
+                while not ahead and not self._free:
+                    await self._wait()
+                ahead = ahead or self._take()
+        except BaseException:
+            if ahead:
+                self._give_up(*ahead, OSError(errno.ECANCELED, "not written any more"))
+            raise
         while len(self._free) < self._nr_buffers:
             await self._wait()
+
+    def _take(self) -> tuple[Run, Buffer] | None:
+        """Take a run off into a free buffer; None without either."""
+        if not self._free:
+            return None
+        # The one used last is in the processor's cache.
+        buffer = self._free.pop()
+        run = self._writes.take(buffer.view)
+        if run is None:
+            self._free.append(buffer)
+            return None
+        return run, buffer
 
     async def _wait(self) -> None:
         """Wait for a write to end; or raise Cancelled, with nothing changed."""
         self._freed = trio.Event()
         await self._freed.wait()
 
+    def _give_up(self, run: Run, buffer: Buffer, failure: OSError) -> None:
+        """Keep the pages of a run, none of which is being written, in memory."""
+        self._free.append(buffer)
+        if self._is_alive():
+            self._writes.fail(run, 0, len(run.blocks), failure)
+
     def _begin(self, run: Run, buffer: Buffer) -> None:
         """Seal and write a run; what there is no memory for has failed, too."""
-        nr_pages = len(run.blocks)
         try:
+            if run.wait and not run.wait():
+                self._writes.reload(run, buffer.view)
+            nr_pages = len(run.blocks)
             seals = self._spill.sealer.seal(buffer.view[: nr_pages << PAGE_SHIFT])
         except MemoryError:
+            self._give_up(run, buffer, OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
+            return
+        if not nr_pages:
             self._free.append(buffer)
-            failure = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
-            self._writes.fail(run, 0, nr_pages, failure)
             return
         starts = range(0, nr_pages, _WRITE_PAGES)
         flight = Flight(run, buffer, seals, len(starts))
