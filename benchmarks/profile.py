@@ -111,7 +111,9 @@ class Bench:
         paths = Paths(RwPage.ALWAYS)
         fd = self.connection.fileno()
         bio = Bio(self.device, paths.stat)
-        self.lane = Lane(self.device, bio, paths, fd, Relay(fd, self.libfuse))
+        relay = Relay(fd, self.libfuse)
+        relay.nr_unanswered = 1  # so that the lane does not poll at the end of a burst
+        self.lane = Lane(self.device, bio, paths, fd, relay)
 
     def close(self) -> None:
         """Close the sockets."""

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import Report
 from tests.crash.fuzz import fuzz
 
-_SECONDS = 40.0
+_SECONDS = 25.0
 
 _HAS_RESEND = (6, 9)
 """Where requests that a dead worker had read are sent again."""

@@ -45,7 +45,7 @@ def mount(mounted: MountFactory, place: Path, announced: list[str]) -> Iterator[
 def test_no_request_fails_and_no_page_is_wrong(mount: Mount, report: Report) -> None:
     killer = Killer(mount, new_seed())
     with verifying(mount):
-        killer.kill_often(40)
+        killer.kill_often(30)
 
     killer.report(report, "fio --verify, random reads and writes at depth 16")
 
@@ -66,7 +66,7 @@ def test_long_work_is_begun_again(mount: Mount, report: Report) -> None:
     """A store to a control file that is under way is sent again as well."""
     killer = Killer(mount, new_seed())
     with verifying(mount), killer.killing():
-        while len(killer.times_s) < 25:
+        while len(killer.times_s) < 15:
             mount.store("idle", "all")
             mount.store("recompress", "type=idle")
             mount.store("idle", "all")

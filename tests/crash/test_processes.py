@@ -285,7 +285,7 @@ def test_a_store_that_hangs_does_not_keep_a_mount_from_its_end(
     thread = threading.Thread(target=store)
     thread.start()
     connection = teardown.mounts_below(path)[0].connection
-    waiting = Path("/sys/fs/fuse/connections", connection, "waiting")
+    waiting = teardown.control(connection) / "waiting"
     assert teardown.wait_until(lambda: waiting.read_text() != "0\n")
     os.kill(supervisor, signal.SIGTERM)
     ended = teardown.wait_for_end(supervisor)

@@ -148,12 +148,17 @@ def detach(loop: Path, step_s: float = STEP_S) -> bool:
     )
 
 
-def abort(connection: str) -> None:
-    """Make every request on a FUSE connection fail, now and later."""
+def control(connection: str) -> Path:
+    """Return the directory that controls a FUSE connection; it may have ended."""
     if not any(_CONNECTIONS.iterdir()):
         _try("mount", "-t", "fusectl", "none", _CONNECTIONS)
+    return _CONNECTIONS / connection
+
+
+def abort(connection: str) -> None:
+    """Make every request on a FUSE connection fail, now and later."""
     with suppress(OSError):  # it has ended meanwhile
-        (_CONNECTIONS / connection / "abort").write_text("1")
+        (control(connection) / "abort").write_text("1")
 
 
 def abort_below(directory: Path) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.pages import make_page
+from zramfs.core.device import Device
 from zramfs.core.header import Header
 from zramfs.errors import CorruptBlock
 from zramfs.seal import CIPHERS, Encryption, Sealer, make_sealer
@@ -142,3 +143,19 @@ def test_a_checksum_needs_no_key() -> None:
     make_sealer(None, header)
 
     assert not any(header.keys)
+
+
+@pytest.mark.parametrize("cipher", CIPHERS)
+def test_no_nonce_comes_again_after_a_reset(bare: Device, cipher: str) -> None:
+    """The key is that of before, so that the count must go on."""
+    seals = []
+    for _ in range(2):
+        buffer = bytearray(4 * PAGE_SIZE)
+        sealer = make_sealer(cipher, bare.header)
+        seals.append(sealer.seal(memoryview(buffer)))
+        bare.set_disksize(PAGE_SIZE)
+        bare.reset()
+
+    size = len(seals[0]) // 4
+    nonces = {seal[at : at + 8] for seal in seals for at in range(0, 4 * size, size)}
+    assert len(nonces) == 8

@@ -124,7 +124,10 @@ def run(config: Config) -> int:
     _leave_limits()
     words = (sys.executable, "-P", "-m", "zramfs.mount.worker", config.to_json())
     command = Command(words=words, environment=dict(os.environ))
-    holdings = Holdings(mountpoint=Path(config.mountpoint), memory=MemFile().fd)
+    # Its header, with the keys of the backing device, stays mapped here, and so locked
+    # in memory while there is no worker.
+    memory = MemFile()
+    holdings = Holdings(mountpoint=Path(config.mountpoint), memory=memory.fd)
     with ExitStack() as stack:
         stack.callback(holdings.close)
         supervisor = Supervisor(config, holdings, command)

@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.bounds import BOUNDS, Bound
+from benchmarks.bounds import BOUNDS, SPILL_BOUNDS, Bound
 from benchmarks.results import Results
 from benchmarks.rows import ROWS
 
@@ -44,4 +44,38 @@ def test_what_was_not_measured_neither_holds_nor_fails() -> None:
 
 
 def test_every_bound_is_of_a_row_that_exists() -> None:
-    assert {bound.row for bound in BOUNDS} <= ROWS.keys()
+    assert {bound.row for bound in (*BOUNDS, *SPILL_BOUNDS)} <= ROWS.keys()
+
+
+def test_the_bounds_are_those_that_were_asked_for() -> None:
+    asked = {
+        (bound.row, bound.against): bound.bound for bound in (*BOUNDS, *SPILL_BOUNDS)
+    }
+
+    assert asked == {
+        ("randread-4k-qd1", "ramfile"): 0.6,
+        ("randwrite-4k-qd1", "ramfile"): 0.6,
+        ("randread-4k-qd16", "ramfile"): 0.9,
+        ("randwrite-4k-qd16", "ramfile"): 0.9,
+        ("randread-4k-qd1", "pyfuse3"): 2,
+        ("randwrite-4k-qd1", "pyfuse3"): 2,
+        ("randread-4k-qd16", "pyfuse3"): 2.5,
+        ("randwrite-4k-qd16", "pyfuse3"): 2.5,
+        ("randread-4k-qd1", "nbdfuse"): 4,
+        ("randwrite-4k-qd1", "nbdfuse"): 4,
+        ("randread-4k-qd16", "nbdfuse"): 4,
+        ("randwrite-4k-qd16", "nbdfuse"): 4,
+        ("read-1m", "nbdfuse"): 2,
+        ("write-1m", "zram"): 0.8,
+        ("swap-fill", "zram"): 1.1,
+        ("swap-verify", "zram"): 1.4,
+        ("swap-touch", "zram"): 0.45,
+        ("swap-wrong", None): 0,
+        ("swap-rss", None): 32,
+        ("recompress-ratio", None): 0.7,
+        ("spill-latency", "fio"): 1.8,
+        ("spill-reads", "fio"): 0.4,
+        ("spill-write", "dd"): 0.6,
+        ("spill-grown", None): 64,
+        ("spill-shrunk", None): 95,
+    }
