@@ -209,7 +209,10 @@ def test_what_the_disk_has_lost_is_an_error_and_never_wrong(
 
 
 def locked_bytes(pid: str) -> int:
-    """Return how much of the memory of the device a process has locked in memory."""
+    """Return how much of the memory of the device a process has locked in memory.
+
+    What others have mapped, too, counts in part: it is shared between them.
+    """
     smaps = Path(f"/proc/{pid.strip()}/smaps").read_text()
     areas = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", smaps, flags=re.MULTILINE)
     ours = [area for area in areas if "memfd:zramfs" in area.partition("\n")[0]]
@@ -226,8 +229,8 @@ def test_the_key_is_in_locked_memory_also_without_a_worker(
     with mounted(*with_file(spill, "--encrypt", "aes-gcm")) as mount:
         spilled(mount, pages)
 
-        assert locked_bytes(mount.show("zramfs/supervisor_pid")) >= PAGE_SIZE
-        assert locked_bytes(mount.show("zramfs/worker_pid")) >= PAGE_SIZE
+        assert locked_bytes(mount.show("zramfs/supervisor_pid")) > 0
+        assert locked_bytes(mount.show("zramfs/worker_pid")) > 0
 
 
 @contextmanager
@@ -306,7 +309,8 @@ def test_a_hog_finds_every_page_while_idle_ones_are_written_back(
             ended.set()
             thread.join(30)
         run("swapoff", swap.device)
-        # Swapping off brings every page back, and what it leaves is discarded.
+        # Swapping off brings every page back, and what it leaves is discarded: all but
+        # the first page, with the signature of the swap area.
         count, nr_read, _ = bd_stat(mount)
         failed = mount.io_stat()
         zramfs("swapoff", mount.path)
@@ -314,5 +318,5 @@ def test_a_hog_finds_every_page_while_idle_ones_are_written_back(
     assert hog.course["wrong"] == 0
     assert nr_written[0] > 1000
     assert nr_read > 1000
-    assert count == 0
+    assert count <= 1
     assert (failed.failed_reads, failed.failed_writes) == (0, 0)
