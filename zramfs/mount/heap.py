@@ -14,7 +14,7 @@ _M_MMAP_THRESHOLD: Final = -3
 _FROM_HEAP: Final = 4 << 20
 """Bytes up to which memory is the heap's: more than any one allocation of a request."""
 
-_KEPT: Final = 8 << 20
+_KEPT: Final = 3 << 20
 """Bytes at the end of the heap that are kept."""
 
 

@@ -40,7 +40,7 @@ def test_malloc_is_told_to_keep_what_a_request_needs() -> None:
 
     keep_heap(libc)
 
-    assert libc.told == {-3: 4 << 20, -1: 8 << 20}
+    assert libc.told == {-3: 4 << 20, -1: 3 << 20}
 
 
 def test_a_libc_without_it_is_left_alone() -> None:
