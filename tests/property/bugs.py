@@ -19,7 +19,7 @@ from zramfs.core.reader import Reader
 from zramfs.core.steps import Steps
 from zramfs.core.store import Store
 from zramfs.core.table import Words
-from zramfs.core.writer import Change, Writer
+from zramfs.core.writer import Delta, Writer
 from zramfs.errors import MemoryLimitExceeded
 from zramfs.units import PAGE_SIZE, PageIndex
 
@@ -414,7 +414,7 @@ class TakesTheFirstFill(Reader):
 class LeaksWhatWasThere(Writer):
     """What several pages at once take the place of is never freed."""
 
-    def _give_up(self, old: Words, nr_bytes: int) -> Change:
+    def _give_up(self, old: Words, nr_bytes: int) -> Delta:
         kept = old.copy()
         kept[old & np.uint64(slots.SIZE_MASK) != 0] = 0
         found = super()._give_up(kept, nr_bytes)
@@ -424,5 +424,5 @@ class LeaksWhatWasThere(Writer):
 class CountsSamePagesOn(Writer):
     """Same-filled pages that several pages take the place of still count."""
 
-    def _give_up(self, old: Words, nr_bytes: int) -> Change:
+    def _give_up(self, old: Words, nr_bytes: int) -> Delta:
         return replace(super()._give_up(old, nr_bytes), same_pages=0)

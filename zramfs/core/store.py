@@ -2,7 +2,8 @@
 
 The life of a page is here and nowhere else: `write` chooses how to keep it
 (same-filled, compressed, raw), `read` finds it again, and every payload that a
-slot gives up goes through `_release`, the only place where counters go down.
+slot gives up goes through `_release`. What `Writer` and `Spilling` do to many slots
+together they report, and it is counted here, too.
 """
 
 from collections.abc import Callable, Sequence
@@ -243,16 +244,16 @@ class Store:
 
     def _keep_many(self, first: PageIndex, objects: Sequence[memoryview]) -> None:
         """Store *objects* from *first* on: together, if that is possible and pays."""
-        change = None
+        delta = None
         if len(objects) >= MANY and not self.limit_pages:
-            change = self._writer.store(first, objects, self.now_s)
-        if change is None:
+            delta = self._writer.store(first, objects, self.now_s)
+        if delta is None:
             for index, stored in enumerate(objects, first):
                 self._keep(PageIndex(index), stored)
             return
-        self.pages_stored += change.pages_stored
-        self.same_pages += change.same_pages
-        self.compr_data_size += change.compr_data_size
+        self.pages_stored += delta.pages_stored
+        self.same_pages += delta.same_pages
+        self.compr_data_size += delta.compr_data_size
 
     def _keep(self, index: PageIndex, stored: Stored) -> None:
         """Store what a page compresses to, or is, at *index*."""

@@ -54,8 +54,8 @@ def kinds_in_turn(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """What storing pages has changed, in numbers to be added."""
+class Delta:
+    """What storing pages adds to the counters; some of it is below 0."""
 
     pages_stored: int
     same_pages: int
@@ -74,7 +74,7 @@ class Writer:
 
     def store(
         self, first: PageIndex, objects: Sequence[memoryview], now_s: int
-    ) -> Change | None:
+    ) -> Delta | None:
         """Store *objects*, none of which is huge, from *first* on, accessed at *now_s*.
 
         None, with nothing changed, if the pages must be stored one by one: if one is
@@ -102,14 +102,14 @@ class Writer:
                 self._claims.held.pop(first + at, None)
         return self._give_up(old, int(sizes.sum()))
 
-    def _give_up(self, old: Words, nr_bytes: int) -> Change:
+    def _give_up(self, old: Words, nr_bytes: int) -> Delta:
         """Free what *old* words stood for; *nr_bytes* of objects are in their place."""
         sizes = (old & np.uint64(SIZE_MASK)).astype(np.int64)
         resident = sizes != 0
         places = (old >> np.uint64(PAYLOAD_SHIFT)).astype(np.int64)
         classes = (sizes + CLASS_MASK) >> CLASS_SHIFT
         self._pool.free_many(classes[resident], places[resident])
-        return Change(
+        return Delta(
             pages_stored=int(np.count_nonzero(old == 0)),
             same_pages=-int(np.count_nonzero(old & np.uint64(SAME))),
             compr_data_size=nr_bytes - int(sizes.sum()),

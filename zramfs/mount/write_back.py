@@ -154,9 +154,11 @@ class WriteBack:
         self._io.start(Transfer(self._spill, block, view, address, end, writes=True))
 
     def _end(
-        self, flight: Flight, pages: range, _view: memoryview, failure: Failure
+        self, flight: Flight, pages: range, view: memoryview, failure: Failure
     ) -> None:
-        if failure:
+        if failure and len(pages) == 1:
+            self._end_page(flight, pages, view, failure)
+        elif failure:
             end = partial(self._end_page, flight, pages)
             self._write(flight, pages.start, pages.start + 1, end)
         else:

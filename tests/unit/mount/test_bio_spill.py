@@ -550,3 +550,20 @@ def test_a_write_that_fails_is_done_again_page_by_page_and_no_other(
             assert await read_page(bio, index) == make_page("text", index)
 
     run_with(act)
+
+
+def test_a_write_of_one_page_that_fails_is_not_tried_again(
+    bio: Bio, io: ScriptedIo, spilling: Device
+) -> None:
+    async def act() -> None:
+        await fill(bio)
+        before = io.nr_started
+        io.faults = {before: errno.EIO}
+        with pytest.raises(OSError, match="Input/output error"):
+            await write_back(bio, "page_index=3")
+
+        assert io.nr_started - before == 1
+        assert spilling.counters.bd_write_errors == 1
+        assert spilling.bd_stat().bd_count == 0
+
+    run_with(act)
