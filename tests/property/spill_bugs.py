@@ -113,10 +113,10 @@ class TakesHugeForResident(SlotTable):
 class MarksBeforeItLooks(Store):
     """A synchronous read of what is written back leaves its mark."""
 
-    def read_or_pin(self, index: PageIndex, mark: int) -> bytes | Spilled:
+    def read_or_find(self, index: PageIndex, mark: int) -> bytes | BlockIndex:
         if self._words[index]:
             self._words[index] |= mark
-        return super().read_or_pin(index, mark)
+        return super().read_or_find(index, mark)
 
 
 class PublishesBeforeTheSeal(Writeback):

@@ -29,7 +29,6 @@ from zramfs.core import slots
 from zramfs.core.device import Device
 from zramfs.core.postprocess import Recompression
 from zramfs.core.ranges import Plan
-from zramfs.core.spilled import Spilled
 from zramfs.core.steps import Run, Writes
 from zramfs.core.writeback import Scan
 from zramfs.errors import (
@@ -166,8 +165,9 @@ class SpillModel(Model):
 
     def ask_for(self, index: int, mark: int = 0) -> None:
         """Have the synchronous path say how to read a page that is written back."""
-        spilled = self.device.read_page(index * PAGE_SIZE, mark)
-        assert isinstance(spilled, Spilled), index
+        block = self.device.read_page(index * PAGE_SIZE, mark)
+        spilled = self.device.pin_page(index * PAGE_SIZE)
+        assert block == spilled.block, index
         plan = Plan(self.device.store.blocks, 0, PAGE_SIZE, [spilled], [spilled])
         self.readings.append(Reading(plan, self.page(index)))
         self.bd_reads += 1

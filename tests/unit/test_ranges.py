@@ -103,6 +103,20 @@ def _discard_within(device: Device) -> object:
     return device.discard(PAGE_SIZE + 1, 9)
 
 
+def test_where_a_page_is_changes_and_counts_nothing(device: Device) -> None:
+    device.tick(77)
+    before = everything(device)
+
+    block = device.read_page(PAGE_SIZE, slots.NO_WB)
+    assert everything(device) == before
+
+    spilled = device.pin_page(PAGE_SIZE)
+    assert spilled.block == block
+    assert device.bd_stat().bd_reads == 1
+    assert device.block_stat().reads == 1
+    device.store.blocks.unpin(spilled.block)
+
+
 @pytest.mark.parametrize(
     "ask",
     [

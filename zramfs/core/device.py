@@ -33,7 +33,7 @@ from zramfs.errors import (
     WriteFailed,
     ZramError,
 )
-from zramfs.units import PAGE_SHIFT, PAGE_SIZE, SECTOR_SHIFT, PageIndex, page_align
+from zramfs.units import PAGE_SHIFT, PAGE_SIZE, BlockIndex, PageIndex, page_align
 
 _STATES: Final = tuple(State)
 """The header's word for a state is its place in here."""
@@ -273,30 +273,33 @@ class Device:
             raise
         except ZramError as error:
             raise self._failed_read(length, error) from error
-        self._count_read(length)
+        self.counters.count_read(length)
         return data
 
-    def _count_read(self, length: int) -> None:
-        self.counters.reads += 1
-        self.counters.read_sectors += length >> SECTOR_SHIFT
-
     def _failed_read(self, length: int, error: ZramError) -> ReadFailed:
-        self._count_read(length)
+        self.counters.count_read(length)
         self.counters.failed_reads += 1
         return ReadFailed(str(error))
 
-    def read_page(self, offset: int, mark: int) -> bytes | Spilled:
-        """Return the page at *offset*, as `read`; or, with its block pinned, how to.
+    def read_page(self, offset: int, mark: int) -> bytes | BlockIndex:
+        """Return the page at *offset*, as `read`; or, with nothing counted, its block.
 
         Nearly every request asks for this: no exception, which takes as long as
-        reading a page, and no plan. It is counted in both cases.
+        reading a page, and no plan.
         """
         try:
-            page = self.store.read_or_pin(PageIndex(offset >> PAGE_SHIFT), mark)
+            page = self.store.read_or_find(PageIndex(offset >> PAGE_SHIFT), mark)
         except ZramError as error:
             raise self._failed_read(PAGE_SIZE, error) from error
-        self._count_read(PAGE_SIZE)
+        if isinstance(page, bytes):
+            self.counters.count_read(PAGE_SIZE)
         return page
+
+    def pin_page(self, offset: int) -> Spilled:
+        """Pin and count the written-back page at *offset*: `plan_read` of one page."""
+        spilled = self.store.spilled(PageIndex(offset >> PAGE_SHIFT))
+        self.counters.count_read(PAGE_SIZE)
+        return spilled
 
     def plan_read(self, offset: int, length: int) -> Plan:
         """Begin a read some of which may have to be waited for; count it as `read`.
@@ -309,7 +312,7 @@ class Device:
         except ZramError as error:
             raise self._failed_read(length, error) from error
         if length:
-            self._count_read(length)
+            self.counters.count_read(length)
         return plan
 
     def plan_edges(self, offset: int, length: int) -> Plan:
@@ -329,20 +332,18 @@ class Device:
         if length <= 0:
             raise NoSpace(f"write at {offset}, the device ends at {self.disksize}")
         counters = self.counters
-        counters.writes += 1
-        counters.write_sectors += length >> SECTOR_SHIFT
         try:
             if length == PAGE_SIZE and not offset & IN_PAGE:
                 self.store.write(PageIndex(offset >> PAGE_SHIFT), data[:PAGE_SIZE])
             else:
                 ranges.write_range(self.store, offset, data[:length], fetched)
         except NotResident:
-            counters.writes -= 1
-            counters.write_sectors -= length >> SECTOR_SHIFT
             raise
         except ZramError as error:
+            counters.count_write(length)
             counters.failed_writes += 1
             raise WriteFailed(str(error)) from error
+        counters.count_write(length)
         return length
 
     def discard(self, offset: int, length: int, fetched: Fetched = NOTHING) -> Steps:

@@ -57,12 +57,13 @@ class Spilling:
         # invariant: only what is written back has a block.
         assert word & WB, word
         block = BlockIndex(word >> PAYLOAD_SHIFT)
-        self._blocks.pin(block)
         codec = None
         if self.compressed and not word & HUGE:
             codec = self._codecs[(word & PRIORITY_MASK) >> PRIORITY_SHIFT]
         seal = self._blocks.seal(block)
-        return Spilled(index, block, seal, codec, word & SIZE_MASK)
+        spilled = Spilled(index, block, seal, codec, word & SIZE_MASK)
+        self._blocks.pin(block)
+        return spilled
 
     def spill(
         self, indexes: Sequence[int], blocks: range, owner: object

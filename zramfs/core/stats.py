@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from zramfs.core.header import Words, words
-from zramfs.units import PAGE_SHIFT
+from zramfs.units import PAGE_SHIFT, SECTOR_SHIFT
 
 
 @words
@@ -47,6 +47,16 @@ class Counters(Words):
     """Pages that it gave back changed."""
     bd_write_errors: int
     """Pages that it did not take."""
+
+    def count_read(self, length: int) -> None:
+        """Count a request that has read *length* bytes, or failed to."""
+        self.reads += 1
+        self.read_sectors += length >> SECTOR_SHIFT
+
+    def count_write(self, length: int) -> None:
+        """Count a request that has written *length* bytes, or failed to."""
+        self.writes += 1
+        self.write_sectors += length >> SECTOR_SHIFT
 
 
 class Held(Protocol):

@@ -39,7 +39,7 @@ from zramfs.core.steps import Beside, Steps
 from zramfs.core.table import SlotTable
 from zramfs.core.writer import Kind, Writer, kinds_in_turn
 from zramfs.errors import MemoryLimitExceeded, NotResident
-from zramfs.units import PAGE_SHIFT, PAGE_SIZE, PageIndex
+from zramfs.units import PAGE_SHIFT, PAGE_SIZE, BlockIndex, PageIndex
 
 _WORD_BYTES: Final = 8
 
@@ -188,10 +188,10 @@ class Store:
             self._claimed.pop(index, None)
         return self._page(index, word)
 
-    def read_or_pin(self, index: PageIndex, mark: int) -> bytes | Spilled:
-        """Return the page at *index*, as `read`, or as `spilled` if it is not there."""
-        if self._words[index] & WB:
-            return self.spilled(index)
+    def read_or_find(self, index: PageIndex, mark: int) -> bytes | BlockIndex:
+        """Return the page at *index*, as `read`, or in which block it is instead."""
+        if (word := self._words[index]) & WB:
+            return BlockIndex(word >> PAYLOAD_SHIFT)
         return self.read(index, mark)
 
     def read_many(self, first: PageIndex, nr_pages: int, mark: int = 0) -> bytes | None:

@@ -16,7 +16,8 @@ import errno
 import os
 import struct
 from array import array
-from typing import Final
+from itertools import repeat
+from typing import Final, Generic, TypeVar
 
 _IO_SETUP: Final = 206  # x86-64; asm/unistd_64.h
 _IO_SUBMIT: Final = 209
@@ -59,7 +60,11 @@ _submit.restype = ctypes.c_long
 _submit.argtypes = (ctypes.c_long, ctypes.c_ulong, ctypes.c_long, ctypes.c_ulong)
 
 
-class Aio:
+Cookie = TypeVar("Cookie")
+"""What the caller knows a transfer by."""
+
+
+class Aio(Generic[Cookie]):
     """Up to *nr_iocbs* transfers at a time, whose ends are told to *eventfd*.
 
     OSError if the system has no such thing, or none left.
@@ -79,9 +84,11 @@ class Aio:
             iocb = (key, 0, _RWF_NOWAIT, *varies, 0, _IOCB_FLAG_RESFD, eventfd)
             _IOCB.pack_into(self._iocbs, key * _IOCB_SIZE, *iocb)
         first = ctypes.addressof(ctypes.c_char.from_buffer(self._iocbs))
-        places = range(first, first + len(self._iocbs), _IOCB_SIZE)
-        self._places = list(places)
+        # By key: where its iocb is, and where in them what varies begins.
+        self._addresses = list(range(first, first + len(self._iocbs), _IOCB_SIZE))
+        self._places = list(range(_IOCB_OPCODE, len(self._iocbs), _IOCB_SIZE))
         self._free = list(range(nr_iocbs))
+        self._cookies: list[Cookie | None] = [None] * nr_iocbs
         # What is prepared and not submitted: its keys, and where its iocbs are.
         self._prepared: list[int] = []
         self._batch = array("Q", bytes(nr_iocbs * _POINTER_BYTES))
@@ -104,41 +111,63 @@ class Aio:
         self._ring = memory[: _RING_HEADER_WORDS * 4].cast("I")
 
     def prepare(
-        self, fd: int, address: int, length: int, offset: int, *, writes: bool
-    ) -> int | None:
-        """Note a transfer for the next `submit`; return its key, None if all are used.
+        self,
+        cookie: Cookie,
+        fd: int,
+        address: int,
+        length: int,
+        offset: int,
+        *,
+        writes: bool,
+    ) -> bool:
+        """Note a transfer for the next `submit`; whether there was an iocb for it.
 
         The memory at *address* must stay until the transfer has ended.
         """
         if not self._free:
-            return None
+            return False
         key = self._free.pop()
         opcode = _IOCB_CMD_PWRITE if writes else _IOCB_CMD_PREAD
-        place = key * _IOCB_SIZE + _IOCB_OPCODE
+        place = self._places[key]
         _pack_varying(self._iocbs, place, opcode, 0, fd, address, length, offset)
-        self._batch[len(self._prepared)] = self._places[key]
+        self._cookies[key] = cookie
+        self._batch[len(self._prepared)] = self._addresses[key]
         self._prepared.append(key)
-        return key
+        return True
 
-    def submit(self) -> list[int]:
-        """Begin what is prepared; return the keys of what the kernel refuses.
+    def submit(self) -> list[Cookie]:
+        """Begin what is prepared; return what the kernel refuses.
 
         In one system call, unless it refuses something.
         """
         prepared, self._prepared = self._prepared, []
-        refused = []
+        refused: list[Cookie] = []
         done = 0
         while done < len(prepared):
             start = self._batch_start + done * _POINTER_BYTES
             count = _submit(_IO_SUBMIT, self._context, len(prepared) - done, start)
             if count < 0:  # of the first
-                refused.append(prepared[done])
+                refused.append(self._take(prepared[done]))
             done += max(count, 1)
-        self._free += refused
         return refused
 
-    def reap(self) -> list[tuple[int, int]]:
-        """Return the keys of transfers that have ended, each with its result.
+    def _take(self, key: int) -> Cookie:
+        """Return what *key* stood for; it is free then."""
+        cookie, self._cookies[key] = self._cookies[key], None
+        # invariant: a key stands for one transfer from `prepare` to its end.
+        assert cookie is not None, key
+        self._free.append(key)
+        return cookie
+
+    def poll(self, nr_looks: int) -> None:
+        """Wait until a transfer has ended, but no longer than *nr_looks* take."""
+        ring = self._ring
+        for _ in repeat(None, nr_looks):
+            if ring[_RING_HEAD] != ring[_RING_TAIL]:
+                return
+
+    def reap(self) -> list[tuple[Cookie, int]]:
+        """Return the transfers that have ended, each with its result.
 
         That is how many bytes were transferred, or an errno below 0. There is one
         reader of the ring, so that no lock is needed; on x86-64 an event is seen once
@@ -146,15 +175,13 @@ class Aio:
         """
         ring = self._ring
         head, tail = ring[_RING_HEAD], ring[_RING_TAIL]
+        ended: list[tuple[Cookie, int]] = []
         if head == tail:
-            return []
-        events, free = self._events, self._free
-        ended = []
+            return ended
+        events = self._events
         while head != tail:
             at = _EVENTS + head * _EVENT_WORDS
-            key = events[at]
-            ended.append((key, events[at + _EVENT_RESULT]))
-            free.append(key)
+            ended.append((self._take(events[at]), events[at + _EVENT_RESULT]))
             head += 1
             if head == self._nr_events:
                 head = 0

@@ -19,11 +19,12 @@ from zramfs.core.ranges import Fetched, Plan
 from zramfs.core.spilled import Spilled
 from zramfs.core.steps import Steps, Work, Writes
 from zramfs.errors import NotResident, SpillReadFailed, ZramError
-from zramfs.mount.fetch import Fetch, fetch_page
+from zramfs.mount.fetch import Fetch, opened
 from zramfs.mount.paths import PathStat
-from zramfs.mount.spill_io import SpillIo
+from zramfs.mount.spill_io import Failure, SpillIo
 from zramfs.mount.write_back import WriteBack
 from zramfs.spill import Spill
+from zramfs.units import BlockIndex
 
 T = TypeVar("T")
 
@@ -85,22 +86,34 @@ class Bio:
             raise
 
     def submit_page(
-        self, spilled: Spilled, end_io: Callable[[bytes | Exception], None]
-    ) -> None:
-        """Wait for one page, pinned and counted, as `submit_read` does."""
+        self,
+        offset: int,
+        block: BlockIndex,
+        end_io: Callable[[int, bytes | Exception], None],
+        unique: int,
+    ) -> bool:
+        """Read the page at *offset* from its *block*, as `submit_read` does.
+
+        *end_io* is called with *unique*, too. Returns whether there was a buffer for
+        it; else nothing was done. The device is asked first of all, and the rest done
+        while it works; the page is handed on before what else its coming means.
+        """
+        spill, device = self._spill(), self._device
+        transfer = self.io.begin_page(spill, block)
+        if transfer is None:
+            return False
         self._stat.bio_reads += 1
-        device = self._device
-        blocks = device.store.blocks
+        spilled = device.pin_page(offset)
+        counters, blocks = device.counters, device.store.blocks
 
-        def end(answer: bytes | SpillReadFailed) -> None:
-            blocks.unpin(spilled.block)
-            end_io(answer)
+        def end(data: memoryview, failure: Failure) -> None:
+            try:
+                end_io(unique, opened(spill, counters, spilled, data, failure))
+            finally:
+                blocks.unpin(block)
 
-        try:
-            fetch_page(self.io, self._spill(), device.counters, spilled, end)
-        except BaseException:
-            blocks.unpin(spilled.block)
-            raise
+        transfer.end_io = end
+        return True
 
     def _start(self, plan: Plan, end: Callable[[Fetch], None]) -> Fetch:
         """Begin to read what *plan* waits for."""

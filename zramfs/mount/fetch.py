@@ -51,29 +51,14 @@ def adjacent(spilled: Sequence[Spilled]) -> Iterator[Sequence[Spilled]]:
             start = end
 
 
-def fetch_page(
-    io: SpillIo,
-    spill: Spill,
-    counters: Counters,
-    spilled: Spilled,
-    end: Callable[[bytes | SpillReadFailed], None],
-) -> None:
-    """Read one page, and call *end* with it: a `Fetch` with nothing to put together."""
-
-    def end_io(block: memoryview, failure: Failure) -> None:
-        end(_opened(spill, counters, spilled, block, failure))
-
-    io.read(spill, spilled.block, 1, end_io)
-
-
-def _opened(
+def opened(
     spill: Spill,
     counters: Counters,
     spilled: Spilled,
     block: memoryview,
     failure: Failure,
 ) -> bytes | SpillReadFailed:
-    """Return the page that was read as *block*, or say that it is lost, and why."""
+    """Return the page that was read as *block*; or what it is lost to, logged."""
     if failure is None:
         try:
             return spilled.page(spill.sealer.open(block, spilled.seal))
@@ -147,7 +132,7 @@ class Fetch:
         for place, spilled in enumerate(run):
             start = place << PAGE_SHIFT
             block = view[start : start + PAGE_SIZE]
-            page = _opened(self._spill, self._counters, spilled, block, failure)
+            page = opened(self._spill, self._counters, spilled, block, failure)
             if isinstance(page, bytes):
                 self._pages[spilled] = page
             else:

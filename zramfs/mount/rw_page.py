@@ -26,7 +26,6 @@ import trio
 
 from zramfs.core.device import Device
 from zramfs.core.ranges import IN_PAGE
-from zramfs.core.spilled import Spilled
 from zramfs.errors import InvalidValue, ModeNotSupported, NotResident
 from zramfs.mount import wire
 from zramfs.mount.bio import Bio
@@ -138,7 +137,7 @@ class Lane:
             except BlockingIOError:
                 io.flush()
                 # Reads from the backing device end here, too: sooner than in a task.
-                if io.nr_in_flight and io.reap():
+                if io.nr_in_flight and io.poll():
                     self._spin_end = 0
                 elif not ((nr_served or io.nr_in_flight) and self._spin()):
                     break
@@ -214,21 +213,23 @@ class Lane:
         device = self._device
         if size == PAGE_SIZE and not offset & IN_PAGE and offset < device.disksize:
             page = device.read_page(offset, paths.mark)
-            if isinstance(page, Spilled):
-                self._decline_spilled()
-                self._bio.submit_page(page, partial(self._end_read, unique))
+            if not isinstance(page, bytes):
+                if not self._bio.submit_page(offset, page, self._end_read, unique):
+                    end = partial(self._end_read, unique)
+                    self._bio.submit_read(offset, size, end)
+                self._count_spilled()
                 return
         else:
             try:
                 page = device.read(offset, size, paths.mark)
             except NotResident:
-                self._decline_spilled()
                 self._bio.submit_read(offset, size, partial(self._end_read, unique))
+                self._count_spilled()
                 return
         paths.stat.lane_reads += 1
         self._reply(pack_out_header(OUT_HEADER_SIZE + len(page), 0, unique), page)
 
-    def _decline_spilled(self) -> None:
+    def _count_spilled(self) -> None:
         stat = self._paths.stat
         stat.declined_reads += 1
         stat.declined_spilled += 1
@@ -237,7 +238,7 @@ class Lane:
         """Answer a READ that had to wait for the backing device."""
         if self._ended:
             return
-        if isinstance(answer, Exception):
+        if not isinstance(answer, bytes):
             self._refuse(unique, answer, FUSE_READ)
             return
         header = pack_out_header(OUT_HEADER_SIZE + len(answer), 0, unique)

@@ -49,6 +49,9 @@ and 27 thousand pages a second came at depth 16."""
 READ_BYTES: Final = 16 * PAGE_SIZE
 """The most that one read transfers."""
 
+_LOOKS: Final = 12
+"""At the ring, in one `poll`: as long as asking /dev/fuse in vain, about 1 us."""
+
 _NR_READS: Final = 128
 """Reads in flight: as many as the kernel sends requests (max_background)."""
 
@@ -78,6 +81,10 @@ Failure = OSError | ShortTransfer | None
 
 EndIo = Callable[[memoryview, Failure], None]
 """Called once with what a transfer was of, and the error that there was."""
+
+
+def _ignore(_view: memoryview, _failure: Failure) -> None:
+    """Let a transfer end that nobody waits for."""
 
 
 @dataclass(slots=True, eq=False)
@@ -124,9 +131,7 @@ class SpillIo:
     def __init__(self, nr_iocbs: int = _NR_IOCBS) -> None:
         self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._nr_iocbs = nr_iocbs
-        self._aio: Aio | None = None
-        # What the kernel is doing, or has done last, by key.
-        self._by_key: list[Transfer | None] = [None] * nr_iocbs
+        self._aio: Aio[Transfer] | None = None
         # What the threads are to do, how much they have not ended, and what they have.
         self._queue: SimpleQueue[Transfer | None] = SimpleQueue()
         self._nr_queued = 0
@@ -167,17 +172,39 @@ class SpillIo:
 
         The memory is theirs during the call only.
         """
-        self.open()
-        if not self._buffers:
-            spill.hold()
-            begin = partial(self.read, spill, block, nr_pages, end_io)
-            self._waiting.append((spill, begin))
+        if not self._buffers and not self._has_buffers(spill, block, nr_pages, end_io):
             return
         buffer = self._buffers.pop()
         view = buffer.page if nr_pages == 1 else buffer.view[: nr_pages << PAGE_SHIFT]
         address = buffer.address
         # By position: it is half as quick with names.
         self.start(Transfer(spill, block, view, address, end_io, False, buffer))  # noqa: FBT003
+
+    def begin_page(self, spill: Spill, block: int) -> Transfer | None:
+        """Begin to read one block, if there is a buffer for it now.
+
+        What is returned is to be told, in `end_io`, what to call; that is early enough
+        until others run.
+        """
+        if not self._buffers:
+            return None
+        buffer = self._buffers.pop()
+        page, address = buffer.page, buffer.address
+        transfer = Transfer(spill, block, page, address, _ignore, False, buffer)  # noqa: FBT003
+        self.start(transfer)
+        return transfer
+
+    def _has_buffers(
+        self, spill: Spill, block: int, nr_pages: int, end_io: EndIo
+    ) -> bool:
+        """Whether there are any now; else the read begins when there is one."""
+        if not self._is_open:
+            self.open()
+            return True
+        spill.hold()
+        begin = partial(self.read, spill, block, nr_pages, end_io)
+        self._waiting.append((spill, begin))
+        return False
 
     def plug(self) -> None:
         """Keep what is started until `flush`, or `unplug`: it costs less together.
@@ -196,39 +223,33 @@ class SpillIo:
         """Begin what was kept."""
         if self._nr_prepared and self._aio:
             self._nr_prepared = 0
-            for key in self._aio.submit():
+            for transfer in self._aio.submit():
                 # It would have to wait, or a thread finds the same error.
-                self._queue_up(self._taken(key))
+                self._queue_up(transfer)
 
     def start(self, transfer: Transfer) -> None:
-        """Begin a transfer."""
-        self.open()
+        """Begin a transfer; `open` must have been called."""
         spill = transfer.spill
         spill.hold()
         self.nr_in_flight += 1
-        if self._aio and spill.is_direct:
-            key = self._aio.prepare(
+        if (
+            self._aio
+            and spill.is_direct
+            and self._aio.prepare(
+                transfer,
                 spill.fd,
                 transfer.address,
                 len(transfer.view),
                 transfer.block << PAGE_SHIFT,
                 writes=transfer.writes,
             )
-            if key is not None:
-                self._by_key[key] = transfer
-                self._nr_prepared += 1
-                nr_prepared = self._nr_prepared
-                is_first = nr_prepared == self.nr_in_flight
-                if not self._is_plugged or is_first or nr_prepared == _MOST_PLUGGED:
-                    self.flush()
-                return
+        ):
+            self._nr_prepared = nr_prepared = self._nr_prepared + 1
+            is_first = nr_prepared == self.nr_in_flight
+            if not self._is_plugged or is_first or nr_prepared == _MOST_PLUGGED:
+                self.flush()
+            return
         self._queue_up(transfer)
-
-    def _taken(self, key: int) -> Transfer:
-        transfer, self._by_key[key] = self._by_key[key], None
-        # invariant: a key stands for one transfer from `prepare` to its end.
-        assert transfer, key
-        return transfer
 
     def _queue_up(self, transfer: Transfer) -> None:
         """Leave a transfer to a thread."""
@@ -256,14 +277,26 @@ class SpillIo:
             self._ended.append((transfer, transfer.run()))
             os.eventfd_write(self._eventfd, 1)
 
+    def poll(self) -> int:
+        """Wait for transfers for a moment, and end them; return how many."""
+        if self._aio and not self._ended:
+            self._aio.poll(_LOOKS)
+        return self.reap()
+
     def reap(self) -> int:
         """End what has come; return how many transfers that were."""
         nr_ended = 0
-        if self._aio and (reaped := self._aio.reap()):
-            # All first: whoever is called back may begin others, with their keys.
-            ended = [(self._taken(key), result) for key, result in reaped]
-            for transfer, result in ended:
-                nr_ended += self._end_aio(transfer, result)
+        if self._aio:
+            # All were taken first: whoever is called back may begin others.
+            for transfer, result in self._aio.reap():
+                if result == len(transfer.view):
+                    self._end(transfer, None)
+                elif result >= 0 or -result in _WOULD_WAIT:
+                    self._queue_up(transfer)  # the rest, too, is a thread's
+                    continue
+                else:
+                    self._end(transfer, OSError(-result, os.strerror(-result)))
+                nr_ended += 1
         while self._ended:
             transfer, failure = self._ended.popleft()
             self._nr_queued -= 1
@@ -271,23 +304,14 @@ class SpillIo:
             nr_ended += 1
         return nr_ended
 
-    def _end_aio(self, transfer: Transfer, result: int) -> bool:
-        """End a transfer, or leave it to a thread if it is not whole."""
-        if result != len(transfer.view) and (result >= 0 or -result in _WOULD_WAIT):
-            self._queue_up(transfer)
-            return False
-        failure = OSError(-result, os.strerror(-result)) if result < 0 else None
-        self._end(transfer, failure)
-        return True
-
     def _end(self, transfer: Transfer, failure: Failure) -> None:
         self.nr_in_flight -= 1
-        transfer.spill.drop()
         try:
             transfer.end_io(transfer.view, failure)
         except Exception:
             # Whatever it is, it must not keep the others from ending.
             log.exception("the end of a transfer of block %d", transfer.block)
+        transfer.spill.drop()
         if transfer.buffer:
             self._buffers.append(transfer.buffer)
             if self._waiting:

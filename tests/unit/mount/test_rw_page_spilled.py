@@ -15,6 +15,7 @@ from tests.unit.mount.wires import Reply
 from tests.unit.requests import write_page
 from tests.verify import verify
 from zramfs.core.device import Device
+from zramfs.core.store import Store
 from zramfs.mount.paths import RwPage
 from zramfs.units import PAGE_SIZE
 
@@ -43,6 +44,21 @@ def expected(first: int, stop: int) -> bytes:
 
 def read(unique: int, index: int) -> bytes:
     return wires.read(unique, index * PAGE_SIZE, PAGE_SIZE)
+
+
+def test_more_reads_than_there_are_buffers_are_answered(spilled: Spilled) -> None:
+    rig, io = spilled
+    io.open()
+    del io._buffers[2:]
+
+    answers = rig.ask(*(read(unique, unique % 4) for unique in range(1, 9)))
+
+    by_unique = {answer.unique: answer.body for answer in answers}
+    assert by_unique == {
+        unique: expected(unique % 4, unique % 4 + 1) for unique in range(1, 9)
+    }
+    assert rig.device.bd_stat().bd_reads == 8
+    assert rig.paths.stat.bio_reads == rig.paths.stat.declined_spilled == 8
 
 
 @pytest.mark.parametrize("mode", RwPage)
@@ -168,8 +184,28 @@ def test_a_read_that_cannot_begin_pins_nothing(
         raise OSError(errno.ENOMEM, "no buffers")
 
     monkeypatch.setattr(io, "read", refuse)
+    monkeypatch.setattr(io, "begin_page", refuse)
 
     answers = rig.ask(read(1, 0), wires.read(2, 0, 2 * PAGE_SIZE))
 
     assert answers == [Reply(1, -errno.ENOMEM), Reply(2, -errno.ENOMEM)]
     assert not rig.device.store.blocks._pins
+
+
+def test_a_read_that_begins_and_cannot_be_waited_for_is_refused(
+    spilled: Spilled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig, io = spilled
+    io.open()
+    nr_buffers = len(io._buffers)
+
+    def refuse(*_args: object) -> None:
+        raise OSError(errno.ENOMEM, "no memory")
+
+    monkeypatch.setattr(Store, "spilled", refuse)
+
+    assert rig.ask(read(1, 0)) == [Reply(1, -errno.ENOMEM)]
+    assert not rig.device.store.blocks._pins
+    assert len(io._buffers) == nr_buffers
+    monkeypatch.undo()
+    assert rig.ask(read(2, 0)) == [Reply(2, 0, expected(0, 1))]

@@ -224,8 +224,8 @@ def test_what_the_kernel_does_not_do_whole_a_thread_does(
     io = SpillIo(8)
     reap = Aio.reap
 
-    def reap_little(aio: Aio) -> list[tuple[int, int]]:
-        return [(key, result) for key, _ in reap(aio)]
+    def reap_little(aio: Aio[Transfer]) -> list[tuple[Transfer, int]]:
+        return [(transfer, result) for transfer, _ in reap(aio)]
 
     monkeypatch.setattr(Aio, "reap", reap_little)
 
