@@ -14,7 +14,7 @@ that no crash, and no restart of the worker, makes one come twice.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -38,8 +38,8 @@ class Sealer(Protocol):
     def seal_bytes(self) -> int:
         """The size of a seal."""
 
-    def seal(self, buffer: memoryview) -> bytes:
-        """Make of the pages in *buffer* what is to be written; return their seals."""
+    def seal(self, pages: Sequence[memoryview]) -> bytes:
+        """Make of *pages*, in place, what is to be written; return their seals."""
 
     def open(self, block: memoryview, seal: bytes) -> bytes:
         """Return the page that *block* was made of; CorruptBlock if it is another."""
@@ -50,12 +50,9 @@ class Checksum:
 
     seal_bytes: Final = 8
 
-    def seal(self, buffer: memoryview) -> bytes:
-        """Return the checksums of the pages in *buffer*."""
-        starts = range(0, len(buffer), PAGE_SIZE)
-        return b"".join(
-            [xxh3_64_digest(buffer[start : start + PAGE_SIZE]) for start in starts]
-        )
+    def seal(self, pages: Sequence[memoryview]) -> bytes:
+        """Return the checksums of *pages*."""
+        return b"".join(map(xxh3_64_digest, pages))
 
     def open(self, block: memoryview, seal: bytes) -> bytes:
         """Return *block*; CorruptBlock if its checksum is not *seal*."""
@@ -88,11 +85,10 @@ class Encryption:
         self._cipher = make_cipher(bytes(key))
         self._words = header.words
 
-    def seal(self, buffer: memoryview) -> bytes:
-        """Encrypt the pages in *buffer*, and return their nonces and tags."""
+    def seal(self, pages: Sequence[memoryview]) -> bytes:
+        """Encrypt *pages*, and return their nonces and tags."""
         seals = []
-        for start in range(0, len(buffer), PAGE_SIZE):
-            page = buffer[start : start + PAGE_SIZE]
+        for page in pages:
             count = self._words.nonce.to_bytes(_COUNT_BYTES, "little")
             self._words.nonce += 1
             sealed = self._cipher.encrypt(count.ljust(_NONCE_BYTES, b"\0"), page, None)

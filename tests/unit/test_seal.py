@@ -21,16 +21,13 @@ def sealer(request: pytest.FixtureRequest) -> Sealer:
 
 def sealed(sealer: Sealer, *pages: bytes) -> list[tuple[bytes, bytes]]:
     """Return what becomes of *pages*: blocks, and their seals."""
-    buffer = bytearray(b"".join(pages))
-    seals = sealer.seal(memoryview(buffer))
+    blocks = [bytearray(page) for page in pages]
+    seals = sealer.seal([memoryview(block) for block in blocks])
     size = sealer.seal_bytes
     assert len(seals) == len(pages) * size
     return [
-        (
-            bytes(buffer[at * PAGE_SIZE : (at + 1) * PAGE_SIZE]),
-            seals[at * size : (at + 1) * size],
-        )
-        for at in range(len(pages))
+        (bytes(block), seals[at * size : (at + 1) * size])
+        for at, block in enumerate(blocks)
     ]
 
 
@@ -116,7 +113,7 @@ def test_a_nonce_is_taken_before_it_is_used() -> None:
     for _ in range(3):
         sealer = Encryption(lambda _: DyingCipher(nonces), header)
         with pytest.raises(SystemExit):
-            sealer.seal(memoryview(bytearray(PAGE_SIZE)))
+            sealer.seal([memoryview(bytearray(PAGE_SIZE))])
 
     assert len(set(nonces)) == 3
 
@@ -150,9 +147,9 @@ def test_no_nonce_comes_again_after_a_reset(bare: Device, cipher: str) -> None:
     """The key is that of before, so that the count must go on."""
     seals = []
     for _ in range(2):
-        buffer = bytearray(4 * PAGE_SIZE)
+        pages = [memoryview(bytearray(PAGE_SIZE)) for _ in range(4)]
         sealer = make_sealer(cipher, bare.header)
-        seals.append(sealer.seal(memoryview(buffer)))
+        seals.append(sealer.seal(pages))
         bare.set_disksize(PAGE_SIZE)
         bare.reset()
 

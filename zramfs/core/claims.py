@@ -8,6 +8,8 @@ written and chosen again has another claim, and the first one does not hold.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from operator import is_
 
 import numpy as np
 
@@ -76,6 +78,20 @@ class Claims:
         if self.held.get(index) is not owner:
             return False
         del self.held[index]
+        return True
+
+    def take_all(self, indexes: Sequence[int], owner: object) -> bool:
+        """Take the claims of *owner* on all of them out, if all hold; else none.
+
+        Of a page that is there twice, as of two scans that found it, one can hold.
+        """
+        held = self.held
+        if not all(map(is_, map(held.get, indexes), repeat(owner))):
+            return False
+        if len(set(indexes)) < len(indexes):
+            return False
+        for index in indexes:
+            del held[index]
         return True
 
     def drop(self, index: int, owner: object) -> None:

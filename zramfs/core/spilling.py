@@ -33,7 +33,7 @@ _KEPT: Final = HUGE | INCOMPRESSIBLE | PRIORITY_MASK | SIZE_MASK
 class Spilling:
     """How slots come to point to blocks, and what their blocks hold."""
 
-    __slots__ = ("_blocks", "_claimed", "_codecs", "_pool", "_words", "compressed")
+    __slots__ = ("_blocks", "_claims", "_codecs", "_pool", "_words", "compressed")
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Spilling:
         self._words = table.words
         self._pool = pool
         self._blocks = blocks
-        self._claimed = claims.held
+        self._claims = claims
         self._codecs = codecs
         self.compressed = False
         """Whether blocks hold the objects of pages, not the pages."""
@@ -66,16 +66,19 @@ class Spilling:
         return spilled
 
     def spill(
-        self, indexes: Sequence[int], blocks: range, owner: object
+        self, indexes: Sequence[int], blocks: Sequence[int], owner: object
     ) -> tuple[int, int]:
         """Let the slots of pages that *owner* still claims point to their *blocks*.
 
         Their objects are given up; the blocks of the others are. Returns how many
         bytes of objects are no longer in memory, and how many huge pages.
         """
-        held = self._take_claims(indexes, blocks, owner)
-        kept = np.array([index for index, _ in held], np.int64)
-        taken = np.array([block for _, block in held], np.uint64)
+        if not self._claims.take_all(indexes, owner):
+            held = self._take_claims(indexes, blocks, owner)
+            indexes = [index for index, _ in held]
+            blocks = [block for _, block in held]
+        kept = np.array(indexes, np.int64)
+        taken = np.array(blocks, np.uint64)
         table = np.frombuffer(self._words, np.uint64)
         words = table[kept]
         spilled = words & np.uint64(_KEPT) | np.uint64(WB)
@@ -96,14 +99,12 @@ class Spilling:
         return int(sizes.sum()), huge.size
 
     def _take_claims(
-        self, indexes: Sequence[int], blocks: range, owner: object
+        self, indexes: Sequence[int], blocks: Sequence[int], owner: object
     ) -> list[tuple[int, int]]:
         """Take the claims of *owner* that hold, each with its block; free the rest."""
-        claimed = self._claimed
         held: list[tuple[int, int]] = []
         for index, block in zip(indexes, blocks, strict=True):
-            if claimed.get(index) is owner:
-                del claimed[index]
+            if self._claims.take(index, owner):
                 held.append((index, block))
             else:
                 self._blocks.free(block)

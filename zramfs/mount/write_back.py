@@ -132,7 +132,7 @@ class WriteBack:
             if run.wait and not run.wait():
                 self._writes.reload(run, buffer.view)
             nr_pages = len(run.blocks)
-            seals = self._spill.sealer.seal(buffer.view[: nr_pages << PAGE_SHIFT])
+            seals = self._spill.sealer.seal(buffer.pages[:nr_pages])
         except MemoryError:
             self._give_up(run, buffer, OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
             return
