@@ -66,6 +66,8 @@ class SecondThread:
                 ended.put(error)
             else:
                 ended.put(None)
+            # What it was done with is not to live until the next comes.
+            del work, ended
 
 
 def second_thread() -> SecondThread | None:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import weakref
 
 import pytest
 
@@ -54,6 +55,24 @@ def test_whoever_waits_has_what_went_wrong() -> None:
     with pytest.raises(MemoryError):
         failing()
     working()
+
+
+def test_what_work_was_done_with_does_not_stay() -> None:
+    class Buffer:
+        """Something that is told when it goes."""
+
+    gone = threading.Event()
+    buffer = Buffer()
+    weakref.finalize(buffer, gone.set)
+    thread = SecondThread()
+
+    def work(buffer: Buffer = buffer) -> None:
+        repr(buffer)
+
+    thread.begin(Work(work))()
+    del buffer, work
+
+    assert gone.wait(10)
 
 
 def test_without_a_thread_it_is_done_when_it_is_waited_for(
