@@ -21,7 +21,7 @@ from zramfs.core.store import Store
 from zramfs.core.table import Words
 from zramfs.core.writer import Delta, Writer
 from zramfs.errors import MemoryLimitExceeded
-from zramfs.units import PAGE_SIZE, PageIndex
+from zramfs.units import PAGE_SIZE, BlockIndex, PageIndex
 
 
 class PublishesBeforeWriting(Store):
@@ -294,9 +294,9 @@ class ReleasesAnyClaim(Claims):
 class KeepsLostClaims(Store):
     """A read takes the mark off and leaves the claim."""
 
-    def read(self, index: PageIndex, mark: int = 0) -> bytes:
+    def read_or_find(self, index: PageIndex, mark: int) -> bytes | BlockIndex:
         claims = dict(self.claims.held)
-        page = super().read(index, mark)
+        page = super().read_or_find(index, mark)
         self.claims.held.update(claims)
         return page
 

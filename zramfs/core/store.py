@@ -50,8 +50,7 @@ _FREES: Final = 128
 class Store:
     """The pages of one initialised device.
 
-    Lives in *arena*, with its parts as *layout* says. *codecs* are the algorithms
-    by priority, the primary first.
+    Lives in *arena*, as *layout* says. *codecs* are by priority, the primary first.
     """
 
     __slots__ = (
@@ -176,23 +175,24 @@ class Store:
         Sets the flags *mark* in its slot. CorruptPage if its object does not give
         one page; NotResident, with nothing changed, if it is written back.
         """
+        page = self.read_or_find(index, mark)
+        if isinstance(page, bytes):
+            return page
+        raise NotResident(f"page {index} is in block {page}")
+
+    def read_or_find(self, index: PageIndex, mark: int) -> bytes | BlockIndex:
+        """Return the page at *index*, as `read`, or in which block it is instead."""
         word = self._words[index]
         if not word:
             return ZERO_PAGE
         if word & WB:
-            raise NotResident(f"page {index} is in block {word >> PAYLOAD_SHIFT}")
+            return BlockIndex(word >> PAYLOAD_SHIFT)
         self._ac_time[index] = self.now_s
         accessed = word & ~ACCESS_CLEARS | mark
         if accessed != word:
             self._words[index] = accessed
             self._claimed.pop(index, None)
         return self._page(index, word)
-
-    def read_or_find(self, index: PageIndex, mark: int) -> bytes | BlockIndex:
-        """Return the page at *index*, as `read`, or in which block it is instead."""
-        if (word := self._words[index]) & WB:
-            return BlockIndex(word >> PAYLOAD_SHIFT)
-        return self.read(index, mark)
 
     def read_many(self, first: PageIndex, nr_pages: int, mark: int = 0) -> bytes | None:
         """Return *nr_pages* pages from *first* on, as `read` each, in less time.

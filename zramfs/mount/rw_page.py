@@ -87,6 +87,7 @@ class Lane:
         self._bio = bio
         self._paths = paths
         self._connection = connection
+        self._reply = partial(reply, connection)
         self._relay = relay
         self._heir = heir
         self._openers = Openers(device)
@@ -359,6 +360,3 @@ class Lane:
 
     def _refuse(self, unique: int, error: Exception, opcode: int) -> None:
         refuse(self._connection, unique, error, opcode)
-
-    def _reply(self, *parts: bytes) -> None:
-        reply(self._connection, *parts)
