@@ -3,8 +3,9 @@
 import pytest
 
 from zramfs.core.attributes import ATTRIBUTES, Attribute
-from zramfs.core.block_layer import DIRECTORIES, Disk, block_layer_files
+from zramfs.core.block_layer import DIRECTORIES, block_layer_files
 from zramfs.core.device import Device
+from zramfs.core.disk import Disk
 from zramfs.errors import ZramError
 
 LOOP = Disk(name="loop3", dev="7:3", diskseq="24")

@@ -20,6 +20,7 @@ LAYERS = (
         "zramfs.core.codecs",
         "zramfs.core.chunks",
         "zramfs.core.stats",
+        "zramfs.core.disk",
         "zramfs.core.lifecycle",
         "zramfs.core.steps",
     ),

@@ -13,9 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+from zramfs.cli.arguments import path_argument
 from zramfs.cli.machine import machine_measures
 from zramfs.cli.mounted import require_mount
-from zramfs.cli.options import path_argument
 from zramfs.cli.stacked import stacking_measure
 from zramfs.errors import MountRefused
 from zramfs.mount.hardening import shown_lock

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Final
 
 from zramfs.cli import system
+from zramfs.cli.arguments import path_argument
 from zramfs.cli.guard import Scene, guarded, namespace_of
 from zramfs.cli.job import prepared
 from zramfs.cli.mounted import require_mount, worker_pid
 from zramfs.cli.namespace import ZRAM, View, free_name
-from zramfs.cli.options import path_argument
 from zramfs.errors import MountRefused
 from zramfs.mount.loop_device import IOCTL_ONLY, attach
 from zramfs.mount.loops import disk_of, loops_on, swapfile_of

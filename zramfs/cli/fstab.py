@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from zramfs.cli import daemon
-from zramfs.cli.options import Parser, add_mount_options, to_config
+from zramfs.cli.arguments import Parser
+from zramfs.cli.options import add_mount_options, to_config
 from zramfs.cli.standard import open_standard_files
 from zramfs.errors import ZramError, sentence
 

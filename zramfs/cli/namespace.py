@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
-from zramfs.core.block_layer import Disk
+from zramfs.core.disk import Disk
 
 ZRAM: Final = re.compile(r"zram\d+")
 

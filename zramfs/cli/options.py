@@ -7,9 +7,9 @@ also works as ``-o key=value``, so that fstab and mount(8) can be used.
 import argparse
 import os
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
+from zramfs.cli.arguments import path_argument
 from zramfs.core.attributes import ATTRIBUTES, Attribute
 from zramfs.errors import InvalidValue, ZramError
 from zramfs.mount.config import DATA_PATHS, Config
@@ -26,28 +26,6 @@ _GENERIC: Final = frozenset(
     }
 )
 """Options of mount(8) that say nothing to a zramfs, or what holds anyway."""
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong in one sentence."""
-
-    def error(self, message: str) -> NoReturn:
-        """End with status 2 and the sentence."""
-        self.exit(2, f"{self.prog}: {message}; see '{self.prog} --help'\n")
-
-
-def path_argument(text: str) -> Path:
-    """Return the absolute path of a mountpoint, without looking at it.
-
-    Its last part may be a dead mount that cannot be looked at.
-    """
-    parent, name = os.path.split(Path(text).absolute())
-    path = Path(os.path.realpath(parent), name)
-    try:
-        path.readlink()
-    except OSError:
-        return path
-    return path.resolve()
 
 
 class _SettingAction(argparse.Action):

@@ -8,8 +8,8 @@ import json
 import sys
 from dataclasses import asdict
 
+from zramfs.cli.arguments import path_argument
 from zramfs.cli.mounted import Snapshot, read_snapshot
-from zramfs.cli.options import path_argument
 from zramfs.errors import MountRefused
 from zramfs.mount.session import zramfs_mounts
 

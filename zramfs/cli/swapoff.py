@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from zramfs.cli import system, umount
+from zramfs.cli.arguments import path_argument
 from zramfs.cli.mounted import require_mount
-from zramfs.cli.options import path_argument
 from zramfs.errors import MountRefused
 from zramfs.mount.loops import loops_on, swap_used, swaps_on
 

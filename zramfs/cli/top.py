@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from zramfs.cli.arguments import path_argument
 from zramfs.cli.mounted import Snapshot, read_snapshot
-from zramfs.cli.options import path_argument
 from zramfs.units import human_size
 
 _INTERVAL_S: Final = 1.0

@@ -7,8 +7,8 @@ import argparse
 from pathlib import Path
 
 from zramfs.cli import daemon
+from zramfs.cli.arguments import path_argument
 from zramfs.cli.mounted import require_mount, supervisor_pid, worker_pid
-from zramfs.cli.options import path_argument
 from zramfs.errors import MountRefused
 from zramfs.mount import session
 from zramfs.mount.loops import loops_on

@@ -8,8 +8,8 @@ import argparse
 import sys
 
 from zramfs.cli import daemon
+from zramfs.cli.arguments import path_argument
 from zramfs.cli.mounted import require_mount, supervisor_pid
-from zramfs.cli.options import path_argument
 from zramfs.errors import MountRefused
 from zramfs.mount import upgrade
 

@@ -9,34 +9,16 @@ queue of a loop device or through none.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from zramfs.core.attributes import Attribute
 from zramfs.core.device import Change
+from zramfs.core.disk import Disk
 from zramfs.errors import InvalidValue, NoEvents, OutOfRange
 from zramfs.units import PAGE_SIZE, SECTOR_SHIFT, kstrtoull
 
 DIRECTORIES: Final = ("holders", "slaves")
 """Where the kernel links to the disks above and below: nothing here."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Disk:
-    """The block device that stands on the swapfile."""
-
-    name: str
-    dev: str
-    """MAJOR:MINOR."""
-    diskseq: str
-
-    def uevent(self) -> str:
-        """Return what the kernel tells of it, in its format."""
-        major, _, minor = self.dev.partition(":")
-        return (
-            f"MAJOR={major}\nMINOR={minor}\nDEVNAME={self.name}\nDEVTYPE=disk\n"
-            f"DISKSEQ={self.diskseq}\n"
-        )
 
 
 _FIXED: Final = (

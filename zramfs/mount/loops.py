@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 from typing import Final
 
-from zramfs.core.block_layer import Disk
+from zramfs.core.disk import Disk
+from zramfs.mount.names import SWAPFILE
 from zramfs.mount.session import unescaped
-from zramfs.mount.tree import SWAPFILE
 
 SYS_BLOCK: Final = Path("/sys/block")
 PROC_SWAPS: Final = Path("/proc/swaps")

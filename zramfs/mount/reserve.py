@@ -15,8 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import trio
-
 from zramfs.mount.cgroups import MemoryGroup, memory_groups
 from zramfs.mount.measures import Measure
 from zramfs.units import human_size
@@ -36,8 +34,6 @@ _GRANT: Final = 64
 
 _GRANT_OF_PLENTY: Final = 4096
 """Asking takes about 15 us, storing so many pages 30 ms at the least."""
-
-_LOOK_S: Final = 1.0
 
 _GROUPS_S: Final = 10.0
 """How long what is known of groups holds: a process may be moved, or limited."""
@@ -149,11 +145,3 @@ class Reserve:
             fact=f"{human_size(RESERVE_BYTES)} held, {left} available, "
             f"{self.nr_refused} refused",
         )
-
-
-async def keep_reserve(reserve: Reserve) -> None:
-    """Take the reserve again when memory is back, until cancelled in between."""
-    while True:
-        await trio.sleep(_LOOK_S)
-        if not reserve.is_held:
-            reserve.refill()

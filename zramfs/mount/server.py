@@ -27,14 +27,12 @@ from zramfs.mount.lifeline import Lifeline
 from zramfs.mount.operations import Operations
 from zramfs.mount.paths import Paths, RwPage
 from zramfs.mount.relay import Relay
-from zramfs.mount.reserve import keep_reserve
 from zramfs.mount.resize import Resizer
 from zramfs.mount.rw_page import Lane
 from zramfs.mount.safety import Safety
 from zramfs.mount.takeover import Heir, SavedInit, can_resend
 from zramfs.mount.tree import ROOT_INODE, Tree
-from zramfs.mount.upkeep import keep_compact
-from zramfs.mount.watchdog import watch_faults
+from zramfs.mount.upkeep import keep_compact, keep_reserve, watch_faults
 
 _MAX_TASKS: Final = 20
 """Requests that pyfuse3 works on at a time. Behind the lane its replies wait in a

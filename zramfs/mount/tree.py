@@ -14,11 +14,10 @@ from typing import Final
 
 from zramfs.core.attributes import Attribute
 from zramfs.errors import NoSuchFile, NotADirectory
+from zramfs.mount.names import OWN_DIRECTORY, SWAPFILE
 
 ROOT_INODE: Final = 1  # FUSE_ROOT_ID
 SWAPFILE_INODE: Final = 2
-SWAPFILE: Final = b"swapfile"
-OWN_DIRECTORY: Final = b"zramfs"
 
 _DIRECTORY: Final = stat.S_IFDIR | 0o755
 

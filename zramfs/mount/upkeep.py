@@ -1,8 +1,10 @@
-"""Work that nobody asked for: compaction when too much memory is held for nothing.
+"""Work that nobody asked for, once a second.
 
-Overwriting pages by pages of other sizes leaves holes in some classes while others
-grow. zsmalloc compacts itself when memory is short (its shrinker); a process is
-told of that too late, so this one keeps the waste small all the time.
+Compaction when too much memory is held for nothing: overwriting pages by pages of
+other sizes leaves holes in some classes while others grow. zsmalloc compacts itself
+when memory is short (its shrinker); a process is told of that too late, so this one
+keeps the waste small all the time. And a look at the reserve, and at what this process
+has waited for.
 """
 
 from typing import Final
@@ -12,6 +14,8 @@ import trio
 from zramfs.core.device import Device
 from zramfs.core.lifecycle import State
 from zramfs.mount.bio import Bio
+from zramfs.mount.reserve import Reserve
+from zramfs.mount.watchdog import FaultWatch
 from zramfs.units import PAGE_SHIFT
 
 _LOOK_S: Final = 1.0
@@ -38,3 +42,19 @@ async def keep_compact(device: Device, bio: Bio) -> None:
         if store.waste > due:
             await bio.compact()
             residue = store.waste
+
+
+async def keep_reserve(reserve: Reserve) -> None:
+    """Take the reserve again when memory is back, until cancelled in between."""
+    while True:
+        await trio.sleep(_LOOK_S)
+        if not reserve.is_held:
+            reserve.refill()
+
+
+async def watch_faults(watch: FaultWatch) -> None:
+    """Look once a second, until cancelled between two looks."""
+    watch.begin()
+    while True:
+        await trio.sleep(_LOOK_S)
+        watch.look(trio.current_time())

@@ -9,13 +9,9 @@ import resource
 from collections.abc import Callable
 from typing import Final
 
-import trio
-
 from zramfs.mount.measures import Measure
 
 log = logging.getLogger("zramfs")
-
-_LOOK_S: Final = 1.0
 
 _SILENCE_S: Final = 600
 """From one warning to the next: whoever reads one knows of the trouble."""
@@ -67,11 +63,3 @@ class FaultWatch:
             consequence="something it needs was not in memory; see mlockall",
             fact="none while serving",
         )
-
-
-async def watch_faults(watch: FaultWatch) -> None:
-    """Look once a second, until cancelled between two looks."""
-    watch.begin()
-    while True:
-        await trio.sleep(_LOOK_S)
-        watch.look(trio.current_time())

@@ -9,7 +9,7 @@ from tests.unit.cli.mounts import Notes
 from zramfs.cli import execute
 from zramfs.cli.main import main
 from zramfs.cli.namespace import View
-from zramfs.core.block_layer import Disk
+from zramfs.core.disk import Disk
 
 LOOP = Path("/dev/loop7")
 

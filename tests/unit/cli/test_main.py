@@ -2,6 +2,8 @@
 
 import argparse
 import errno
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -28,7 +30,7 @@ class Scripted:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, outcome: int | BaseException) -> int:
-    monkeypatch.setitem(COMMANDS, "status", Scripted(outcome))
+    monkeypatch.setattr("zramfs.cli.main.command_of", lambda _: Scripted(outcome))
     return main(["status"])
 
 
@@ -113,6 +115,24 @@ def test_the_help_says_what_each_command_does(command: str) -> None:
     lines = [line.split() for line in make_parser().format_help().splitlines()]
 
     assert any(line[:1] == [command] and len(line) > 3 for line in lines)
+
+
+@pytest.mark.parametrize(
+    "command", ["umount", "swapoff", "status", "top", "doctor", "upgrade"]
+)
+def test_a_command_that_makes_no_device_starts_without_numpy(command: str) -> None:
+    program = (
+        "import sys\n"
+        "from zramfs.cli.main import make_parser\n"
+        f"make_parser([{command!r}])\n"
+        "print(*{'numpy', 'trio', 'cryptography'} & sys.modules.keys())"
+    )
+
+    said = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+
+    assert said.stdout == "\n"
 
 
 def test_an_unknown_mountpoint_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from zramfs.cli.namespace import Kernel, View, free_name
-from zramfs.core.block_layer import Disk
+from zramfs.core.disk import Disk
 
 VIEW = View(
     mountpoint=Path("/mnt/z"),

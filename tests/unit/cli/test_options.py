@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from zramfs.cli.options import Parser, add_mount_options, path_argument, to_config
+from zramfs.cli.arguments import Parser, path_argument
+from zramfs.cli.options import add_mount_options, to_config
 from zramfs.core.attributes import ATTRIBUTES
 from zramfs.mount.config import Config
 

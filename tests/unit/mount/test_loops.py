@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from zramfs.core.block_layer import Disk
+from zramfs.core.disk import Disk
 from zramfs.mount import loops
 from zramfs.mount.loops import disk_on, loops_on, parse_swaps, swap_used, swaps_on
 

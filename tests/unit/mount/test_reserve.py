@@ -15,8 +15,8 @@ from zramfs.mount.reserve import (
     RESERVE_BYTES,
     Reserve,
     SystemMemory,
-    keep_reserve,
 )
+from zramfs.mount.upkeep import keep_reserve
 
 GIB = 1 << 30
 ENOUGH = LOW + RESERVE_BYTES

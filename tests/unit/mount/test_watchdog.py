@@ -4,7 +4,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from zramfs.mount.watchdog import FaultWatch, watch_faults
+from zramfs.mount.upkeep import watch_faults
+from zramfs.mount.watchdog import FaultWatch
 
 TOLD = "the worker waited for a disk: 2 major faults while serving"
 
