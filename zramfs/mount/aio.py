@@ -16,7 +16,6 @@ import errno
 import os
 import struct
 from array import array
-from itertools import repeat
 from typing import Final, Generic, TypeVar
 
 _IO_SETUP: Final = 206  # x86-64; asm/unistd_64.h
@@ -119,13 +118,14 @@ class Aio(Generic[Cookie]):
         offset: int,
         *,
         writes: bool,
-    ) -> bool:
-        """Note a transfer for the next `submit`; whether there was an iocb for it.
+    ) -> int:
+        """Note a transfer for the next `submit`; return how many that will begin.
 
-        The memory at *address* must stay until the transfer has ended.
+        0 if there is no iocb for it. The memory at *address* must stay until the
+        transfer has ended.
         """
         if not self._free:
-            return False
+            return 0
         key = self._free.pop()
         opcode = _IOCB_CMD_PWRITE if writes else _IOCB_CMD_PREAD
         place = self._places[key]
@@ -133,7 +133,7 @@ class Aio(Generic[Cookie]):
         self._cookies[key] = cookie
         self._batch[len(self._prepared)] = self._addresses[key]
         self._prepared.append(key)
-        return True
+        return len(self._prepared)
 
     def submit(self) -> list[Cookie]:
         """Begin what is prepared; return what the kernel refuses.
@@ -158,13 +158,6 @@ class Aio(Generic[Cookie]):
         assert cookie is not None, key
         self._free.append(key)
         return cookie
-
-    def poll(self, nr_looks: int) -> None:
-        """Wait until a transfer has ended, but no longer than *nr_looks* take."""
-        ring = self._ring
-        for _ in repeat(None, nr_looks):
-            if ring[_RING_HEAD] != ring[_RING_TAIL]:
-                return
 
     def reap(self) -> list[tuple[Cookie, int]]:
         """Return the transfers that have ended, each with its result.

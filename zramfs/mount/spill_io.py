@@ -49,9 +49,6 @@ and 27 thousand pages a second came at depth 16."""
 READ_BYTES: Final = 16 * PAGE_SIZE
 """The most that one read transfers."""
 
-_LOOKS: Final = 12
-"""At the ring, in one `poll`: as long as asking /dev/fuse in vain, about 1 us."""
-
 _NR_READS: Final = 128
 """Reads in flight: as many as the kernel sends requests (max_background)."""
 
@@ -153,8 +150,7 @@ class SpillIo:
         self.nr_in_flight = 0
         """Transfers that were begun and have not ended."""
         self._is_plugged = False
-        # Of these, those that the kernel does not know of yet.
-        self._nr_prepared = 0
+        self._has_prepared = False
 
     def open(self) -> None:
         """Take from the system what only a mount with a backing device needs.
@@ -230,8 +226,8 @@ class SpillIo:
 
     def flush(self) -> None:
         """Begin what was kept."""
-        if self._nr_prepared and self._aio:
-            self._nr_prepared = 0
+        if self._has_prepared and self._aio:
+            self._has_prepared = False
             for transfer in self._aio.submit():
                 # It would have to wait, or a thread finds the same error.
                 self._queue_up(transfer)
@@ -241,10 +237,9 @@ class SpillIo:
         spill = transfer.spill
         spill.hold()
         self.nr_in_flight += 1
-        if (
-            self._aio
-            and spill.is_direct
-            and self._aio.prepare(
+        nr_prepared = 0
+        if self._aio and spill.is_direct:
+            nr_prepared = self._aio.prepare(
                 transfer,
                 spill.fd,
                 transfer.address,
@@ -252,13 +247,13 @@ class SpillIo:
                 transfer.block << PAGE_SHIFT,
                 writes=transfer.writes,
             )
-        ):
-            self._nr_prepared = nr_prepared = self._nr_prepared + 1
-            is_first = nr_prepared == self.nr_in_flight
-            if not self._is_plugged or is_first or nr_prepared == _MOST_PLUGGED:
-                self.flush()
+        if not nr_prepared:
+            self._queue_up(transfer)
             return
-        self._queue_up(transfer)
+        self._has_prepared = True
+        is_first = nr_prepared == self.nr_in_flight
+        if not self._is_plugged or is_first or nr_prepared == _MOST_PLUGGED:
+            self.flush()
 
     def _queue_up(self, transfer: Transfer) -> None:
         """Leave a transfer to a thread."""
@@ -285,12 +280,6 @@ class SpillIo:
         while transfer := self._queue.get():
             self._ended.append((transfer, transfer.run()))
             os.eventfd_write(self._eventfd, 1)
-
-    def poll(self) -> int:
-        """Wait for transfers for a moment, and end them; return how many."""
-        if self._aio and not self._ended:
-            self._aio.poll(_LOOKS)
-        return self.reap()
 
     def reap(self) -> int:
         """End what has come; return how many transfers that were."""
