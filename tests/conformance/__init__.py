@@ -21,6 +21,7 @@ answer; blocks are apart by an empty line, and lines that begin with # are comme
                                for the path of the first, {1} of the second
     blocks NUMBER COUNT KIND   which page of KIND each of COUNT blocks has, of backing
                                device NUMBER; "-" for none
+    spoil NUMBER BLOCK COUNT   makes these blocks of backing device NUMBER unreadable
     hold, release              opens the device, and closes it again
     state                      block_state: index and flags of each stored page,
                                runs of pages with the same flags together

@@ -95,6 +95,9 @@ class Core:
         blocks = backings_of(self._device).by_path[path].blocks
         return blocks.get(block, bytes(PAGE_SIZE))
 
+    def spoil_block(self, path: str, block: int) -> None:
+        backings_of(self._device).by_path[path].bad_blocks.add(block)
+
     def hold(self) -> Callable[[], None]:
         self._device.open()
         return self._device.release

@@ -86,5 +86,11 @@ class Files:
         with opened(Path(path), os.O_RDONLY) as fd:
             return os.pread(fd, PAGE_SIZE, block * PAGE_SIZE)
 
+    def spoil_block(self, path: str, block: int) -> None:
+        # What comes back otherwise than it was written is as good as unreadable.
+        changed = bytes(byte ^ 1 for byte in self.read_block(path, block))
+        with opened(Path(path), os.O_WRONLY) as fd:
+            os.pwrite(fd, changed, block * PAGE_SIZE)
+
     def hold(self) -> Callable[[], None]:
         return partial(os.close, os.open(self._path, os.O_RDONLY))

@@ -75,6 +75,9 @@ class Target(Protocol):
     def read_block(self, path: str, block: int) -> bytes:
         """Return what is in a block of the backing device at *path*."""
 
+    def spoil_block(self, path: str, block: int) -> None:
+        """Make a block unreadable."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
@@ -209,6 +212,11 @@ class Runner:
             pages.get(self._target.read_block(path, block), "-")
             for block in range(int(count))
         )
+
+    def spoil(self, number: str, block: str, count: str) -> str:
+        for each in range(int(block), int(block) + int(count)):
+            self._target.spoil_block(self._backings[int(number)], each)
+        return "ok"
 
     def fill(self, page: str, count: str, kind: str) -> str:
         return self._each(page, count, lambda index: self._fill_page(index, kind))
