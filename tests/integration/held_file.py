@@ -1,9 +1,9 @@
-"""A filesystem of one file, ``spill``, whose reads can be held up.
+"""A filesystem of one file, ``spill``, whose reads and writes can be held up.
 
     python held_file.py MOUNTPOINT SIZE HOLD READY
 
-While the file HOLD exists, a read takes 200 ms and then as long as it exists. Makes
-READY when it is mounted; ends when it is unmounted.
+While the file HOLD exists, either takes as long as it exists, a read no less than
+200 ms. Makes READY when it is mounted; ends when it is unmounted.
 """
 
 import errno
@@ -60,13 +60,17 @@ class HeldFile(pyfuse3.Operations):
     async def read(self, _fh: FileHandleT, off: int, size: int) -> bytes:
         if self._hold.exists():
             await trio.sleep(_SLOW_S)
-        while self._hold.exists():  # noqa: ASYNC110  # of another process
-            await trio.sleep(_POLL_S)
+        await self._released()
         return bytes(self._data[off : off + size])
 
     async def write(self, _fh: FileHandleT, off: int, buf: bytes) -> int:
+        await self._released()
         self._data[off : off + len(buf)] = buf
         return len(buf)
+
+    async def _released(self) -> None:
+        while self._hold.exists():  # noqa: ASYNC110  # of another process
+            await trio.sleep(_POLL_S)
 
 
 def main() -> None:

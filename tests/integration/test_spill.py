@@ -4,11 +4,7 @@ import errno
 import json
 import os
 import re
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,6 +16,13 @@ from tests.integration.commands import refused, run, zramfs
 from tests.integration.corpus import noise, system_files
 from tests.integration.files import aligned, opened
 from tests.integration.mounts import MIB, PAGE_SIZE, Mount, MountFactory
+from tests.integration.spills import (
+    bd_stat,
+    held_file,
+    read,
+    with_file,
+    write_back_all,
+)
 from tests.integration.swapping import Hog, swapped_on
 
 pytestmark = [
@@ -30,8 +33,6 @@ pytestmark = [
 ]
 
 NR_PAGES: Final = 512
-
-_HELD: Final = Path(__file__).with_name("held_file.py")
 
 _HOG: Final = Hog(length=160 * MIB, limit=48 * MIB, touch_s=1)
 
@@ -44,27 +45,6 @@ def spill(place: Path) -> Path:
 @pytest.fixture
 def pages() -> bytes:
     return system_files(MIB) + noise(MIB)
-
-
-def with_file(spill: Path, *options: str) -> tuple[str, ...]:
-    return (
-        *("--disksize", "16M", "--backing-dev", str(spill)),
-        *("--backing-size", "8M", *options),
-    )
-
-
-def bd_stat(mount: Mount) -> tuple[int, ...]:
-    return tuple(map(int, mount.show("bd_stat").split()))
-
-
-def write_back_all(mount: Mount) -> None:
-    mount.store("idle", "all")
-    mount.store("writeback", "idle")
-
-
-def read(mount: Mount, index: int, nr_pages: int = 1) -> bytes:
-    with opened(mount.swapfile, os.O_RDONLY) as fd:
-        return os.pread(fd, nr_pages * PAGE_SIZE, index * PAGE_SIZE)
 
 
 def spilled(mount: Mount, pages: bytes) -> None:
@@ -231,26 +211,6 @@ def test_the_key_is_in_locked_memory_also_without_a_worker(
 
         assert locked_bytes(mount.show("zramfs/supervisor_pid")) > 0
         assert locked_bytes(mount.show("zramfs/worker_pid")) > 0
-
-
-@contextmanager
-def held_file(place: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield a file of 8 MiB, and the file that holds up its reads."""
-    mountpoint, hold, ready = place / "held", place / "hold", place / "ready"
-    mountpoint.mkdir()
-    words = [sys.executable, _HELD, mountpoint, str(8 * MIB), hold, ready]
-    process = subprocess.Popen([str(word) for word in words])
-    try:
-        assert teardown.wait_until(ready.exists)
-        yield mountpoint / "spill", hold
-    finally:
-        hold.unlink(missing_ok=True)
-        subprocess.run(["umount", "--lazy", mountpoint], check=False)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
 
 
 @pytest.mark.requires("root")
