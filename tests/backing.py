@@ -47,7 +47,7 @@ class FakeBacking:
     nr_blocks: int
     blocks: dict[int, bytes] = field(default_factory=dict)
     faults: dict[int, int] = field(default_factory=dict)
-    """Errnos, or SHORT, by the number of the operation that fails."""
+    """Errnos, SHORT or NEVER, by the number of the operation that fails."""
     bad_blocks: set[int] = field(default_factory=set)
     nr_operations: int = 0
     is_open: bool = False
@@ -162,18 +162,21 @@ class Flight:
         return self.run.blocks[self.nr_done :]
 
     def land(self, writes: Writes, backing: FakeBacking) -> None:
-        """Write it at once; if that fails, page by page."""
-        run = self.run
+        """Write what is in flight at once; if that fails, page by page.
+
+        NeverHeardOf leaves in flight what was not settled before.
+        """
+        blocks = self.blocks
         try:
-            length = backing.write(run.blocks, self.data)
+            length = backing.write(blocks, self.data[self.nr_done * PAGE_SIZE :])
         except OSError as error:
             length = 0
-            if len(run.blocks) == 1:
+            if len(blocks) == 1:
                 self._fail(writes, error)
                 return
         nr_written = length // PAGE_SIZE
         if nr_written:
-            self._commit(writes, nr_written)
+            self._commit(writes, self.nr_done + nr_written)
         while self.blocks:
             self._land_page(writes, backing)
 

@@ -28,6 +28,7 @@ from zramfs.units import PAGE_SIZE
 kinds = st.sampled_from(sorted(KINDS))
 # lz4 often: the pages at the huge threshold are made for it.
 algorithms = st.sampled_from(["lz4", "lz4", "lz4", *ALGORITHMS])
+faults = st.sampled_from(["works", "works", "works", *FAULTS])
 
 
 class Machine(RuleBasedStateMachine):
@@ -366,7 +367,7 @@ class WritingBack(Spilling):
             if again:
                 self.begin(0, None, 1, 1)
 
-    @rule(number=st.integers(0, 2), fault=st.sampled_from(["works", "works", *FAULTS]))
+    @rule(number=st.integers(0, 2), fault=faults)
     def land(self, number: int, fault: str) -> None:
         if self.spill.flights:
             self.spill.land(number, fault)
@@ -405,18 +406,19 @@ class ReadingBack(Spilling):
         index=Machine.indexes,
         start=st.sampled_from([0, 7]),
         byte=st.sampled_from([b"a", b"b"]),
+        fault=faults,
     )
-    def write_part(self, index: int, start: int, byte: bytes) -> None:
-        self.spill.write(index * PAGE_SIZE + start, byte)
+    def write_part(self, index: int, start: int, byte: bytes, fault: str) -> None:
+        self.spill.write(index * PAGE_SIZE + start, byte, fault)
 
     @rule(index=Machine.indexes, planned=st.booleans())
     def begin_read(self, index: int, *, planned: bool) -> None:
         self.spill.begin_read(index, planned=planned)
 
-    @rule(number=st.integers(0, 2))
-    def finish_read(self, number: int) -> None:
+    @rule(number=st.integers(0, 2), fault=faults)
+    def finish_read(self, number: int, fault: str) -> None:
         if self.spill.readings:
-            self.spill.finish_read(number)
+            self.spill.finish_read(number, fault)
 
     @rule(
         control=st.sampled_from(

@@ -8,6 +8,7 @@ crash comes, each slot must have its old page or its new one.
 
 import os
 import re
+from collections.abc import Generator
 from contextlib import suppress
 from typing import ClassVar, Final
 
@@ -48,6 +49,12 @@ MARKS: Final = (
     | slots.NO_WB
 )
 """What is said of a page in its slot, but for what it is."""
+
+
+def end_early(steps: Steps | None) -> None:
+    """End a pass before its end, and now: a traceback may hold it for long."""
+    if isinstance(steps, Generator):
+        steps.close()
 
 
 def is_same(page: bytes) -> bool:
@@ -95,6 +102,7 @@ class Model:
 
     def close(self) -> None:
         Model.watched = None
+        end_early(self.steps)
         self.steps = None
         with suppress(BufferError):  # after a failure its traceback holds views
             self.device.reset()
@@ -104,10 +112,17 @@ class Model:
         """Let another process take the device over, whatever is under way."""
         steps, self.steps, self.work = self.steps, None, None
         self.memory = MemFile(self.memory.fd)
-        self.device = Device(self.memory)
-        del steps  # what it still does, it does to the dead
+        try:
+            self.device = self.heir()
+            self.verify()
+        finally:
+            end_early(steps)  # not before: it takes off the marks that the dead left
         self.device.tick(1)
         self.unchoose()
+
+    def heir(self) -> Device:
+        """Return the device in the hands of who takes over."""
+        return Device(self.memory)
 
     def page(self, index: int) -> bytes:
         """Return what page *index* reads as."""

@@ -5,25 +5,27 @@ else does. What is written back it looks up in the blocks, seal and all.
 """
 
 import errno
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from tests.backing import (
+    NEVER,
     SHORT,
     FakeBackings,
     Flight,
+    NeverHeardOf,
     attach,
     backing_of,
     backings_of,
     drive,
-    fetch,
+    fetch_all,
     read,
     seal_of,
     take,
     write,
 )
-from tests.property.model import MARKS, Model, is_same
+from tests.property.model import MARKS, Model, end_early, is_same
 from tests.verify import Slot, peek, verify
 from zramfs.core import slots
 from zramfs.core.device import Device
@@ -33,17 +35,25 @@ from zramfs.core.steps import Run, Writes
 from zramfs.core.writeback import Scan
 from zramfs.errors import (
     BackingDeviceFull,
+    ReadFailed,
     WritebackLimitReached,
     ZramError,
 )
-from zramfs.memory import MemFile
 from zramfs.units import PAGE_SIZE, BlockIndex
 
 EVERYTHING = Recompression(
     mode=0, threshold=0, max_pages=None, priority=1, is_last=False
 )
 
-FAULTS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "short": SHORT}
+FAULTS = {
+    "works": (),
+    "EIO": (errno.EIO, errno.EIO),
+    "ENOSPC": (errno.ENOSPC, errno.ENOSPC),
+    "short": (SHORT, SHORT),
+    "never": (NEVER,),
+    "halfway": (SHORT, NEVER),
+}
+"""What happens to the next operations of the backing device."""
 
 
 @dataclass(slots=True, eq=False)
@@ -116,31 +126,56 @@ class SpillModel(Model):
 
     def kill(self) -> None:
         """Let another process take over; what was in flight is not to be seen."""
-        backings = backings_of(self.device)
-        backing_of(self.device).close()  # a descriptor of the dead
-        self.steps, self.work, self.writes = None, None, None
+        self.writes = None
         self.flights, self.readings = [], []
-        self.memory = MemFile(self.memory.fd)
-        self.device = Device(self.memory, None, backings)
-        self.device.tick(1)
         self.claims, self.chosen = {}, set()
-        self.unchoose()
+        super().kill()
+
+    def heir(self) -> Device:
+        backings = backings_of(self.device)
+        backings.orphan()
+        return Device(self.memory, None, backings)
+
+    def reach_blocks(self) -> None:
+        """Write all that is in flight; whose it was does not come to know."""
+        for flight, _ in self.flights:
+            done = flight.nr_done * PAGE_SIZE
+            backing_of(self.device).write(flight.blocks, flight.data[done:])
+
+    @contextmanager
+    def failing(self, fault: str) -> Iterator[None]:
+        """Have the backing device do meanwhile what *fault* says."""
+        backing = backing_of(self.device)
+        backing.faults = dict(enumerate(FAULTS[fault], backing.nr_operations))
+        try:
+            yield
+        finally:
+            backing.faults = {}
 
     def access(self, index: int) -> None:
         super().access(index)
         self.claims.pop(index, None)
         self.chosen.discard(index)
 
-    def write(self, offset: int, data: bytes) -> None:
+    def write(self, offset: int, data: bytes, fault: str = "works") -> None:
+        """Write, unless a *fault* keeps back the rest of a page at the edge."""
         self.wanted = after = self.after_write(offset, data)
         edges = {
             index
             for index in after
             if index in self.spilled and self.reaches(index, offset, data) < PAGE_SIZE
         }
-        assert write(self.device, offset, data) == len(data)
-        self.wanted = {}
         self.bd_reads += len(edges)
+        try:
+            with self.failing(fault):
+                assert write(self.device, offset, data) == len(data)
+        except (ReadFailed, NeverHeardOf):
+            assert edges
+            assert FAULTS[fault]
+            return
+        finally:
+            self.wanted = {}
+        assert not edges or not FAULTS[fault]
         for index, page in after.items():
             self.access(index)
             self.spilled.discard(index)
@@ -183,12 +218,22 @@ class SpillModel(Model):
         self.bd_reads += index in self.spilled
         self.access(index)
 
-    def finish_read(self, number: int) -> None:
-        """Read what a reader waits for: what the page was when it asked."""
-        reading = self.readings.pop(number % len(self.readings))
+    def finish_read(self, number: int, fault: str = "works") -> None:
+        """Read what a reader waits for: what the page was when it asked, or nothing."""
+        reading = self.readings[number % len(self.readings)]
         plan = reading.plan
-        fetched = {spilled: fetch(self.device, spilled) for spilled in plan.spilled}
-        assert plan.join(fetched) == reading.page
+        fails = bool(plan.spilled and FAULTS[fault])
+        try:
+            with self.failing(fault):
+                fetched = fetch_all(self.device, plan)
+        except NeverHeardOf:
+            return  # it goes on waiting
+        except ReadFailed:
+            assert fails
+        else:
+            assert not fails
+            assert plan.join(fetched) == reading.page
+        self.readings.remove(reading)
         plan.close()
 
     def discard(self, first: int, nr_pages: int) -> None:
@@ -243,16 +288,14 @@ class SpillModel(Model):
         self.flights.append((flight, self.writes))
 
     def land(self, number: int, fault: str) -> None:
-        """Write one of the runs, or fail to."""
-        flight, writes = self.flights.pop(number % len(self.flights))
-        self.landing = [*flight.run.blocks]
-        backing = backing_of(self.device)
-        first = backing.nr_operations
-        if fault != "works":
-            backing.faults = dict.fromkeys((first, first + 1), FAULTS[fault])
-        flight.land(writes, backing)
-        assert not self.landing
-        backing.faults = {}
+        """Write one of the runs, or fail to; or hear of a part of it, or of nothing."""
+        flight, writes = landed = self.flights[number % len(self.flights)]
+        self.landing = [*flight.blocks]
+        with self.failing(fault), suppress(NeverHeardOf):
+            flight.land(writes, backing_of(self.device))
+        assert self.landing == [*flight.blocks]
+        if not self.landing:
+            self.flights.remove(landed)
 
     def before_commit(self, run: Run, numbers: Sequence[int]) -> None:
         """Follow pages that were written: those still claimed are written back."""
@@ -292,11 +335,17 @@ class SpillModel(Model):
                 break
         while self.flights:
             self.land(0, "works")
-        if self.steps:
+        if self.writes and self.steps:
             with suppress(BackingDeviceFull, WritebackLimitReached, OSError):
                 next(self.steps, None)
             self.steps = None
             self.end_pass()
+
+    def step_recompression(self, request: Recompression) -> None:
+        """As in memory; a writeback that is under way is given up for it."""
+        if self.writes:
+            self.give_up()
+        super().step_recompression(request)
 
     def recompress(self) -> None:
         """Recompress all that is resident, with nothing in between."""
@@ -309,13 +358,12 @@ class SpillModel(Model):
 
     def give_up(self) -> None:
         """End the pass before its end; runs may still be in flight."""
-        if self.steps:
-            self.steps.close()  # type: ignore[attr-defined]  # a generator
+        end_early(self.steps)
         self.steps = None
         self.end_pass()
 
     def end_pass(self) -> None:
-        self.writes = None
+        self.writes = self.work = None
         self.claims, self.chosen = {}, set()
         self.unchoose()
 
@@ -336,7 +384,7 @@ class SpillModel(Model):
         return codec.decompress(data[: slot.size])
 
     def verify(self) -> None:
-        in_flight = [block for flight, _ in self.flights for block in flight.run.blocks]
+        in_flight = [block for flight, _ in self.flights for block in flight.blocks]
         pinned = {
             spilled.block for each in self.readings for spilled in each.plan.spilled
         }
@@ -354,4 +402,6 @@ class SpillModel(Model):
         assert self.device.backing.limit == self.budget
         assert self.device.counters.bd_writes == self.bd_writes
         assert self.device.counters.bd_reads == self.bd_reads
-        assert self.device.store.claims.held.keys() == self.claims.keys()
+        held = self.device.store.claims.held
+        runs = {index: run for index, run in held.items() if isinstance(run, Run)}
+        assert runs == self.claims
