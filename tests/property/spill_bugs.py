@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from zramfs.core import slots
 from zramfs.core.blocks import Blocks
-from zramfs.core.claims import Claims
+from zramfs.core.claims import Claim, Claims
 from zramfs.core.spilled import Spilled
 from zramfs.core.steps import Run
 from zramfs.core.store import Store
@@ -46,6 +46,35 @@ class ClaimsForEver(Claims):
 
     def drop(self, index: int, owner: object) -> None:
         pass
+
+
+class TakesFromARecompression(Claims):
+    """A run that outlived its pass ends the claim that a recompression has."""
+
+    def take(self, index: int, owner: object) -> bool:
+        if isinstance(self.held.get(index), Claim):
+            self.held[index] = owner
+        return super().take(index, owner)
+
+
+class ForgetsItIsIncompressible(Store):
+    """A page that no algorithm could help is not known as that any more."""
+
+    def spill(self, indexes: Sequence[int], blocks: range, owner: object) -> None:
+        super().spill(indexes, blocks, owner)
+        for index in indexes:
+            if self._words[index] & slots.WB:
+                self._words[index] &= ~slots.INCOMPRESSIBLE
+
+
+class RecoversWhatWasChosen(Store):
+    """What a pass of the dead had chosen stays chosen."""
+
+    def recover(self) -> None:
+        chosen = [word & slots.PP_SLOT for word in self._words.tolist()]
+        super().recover()
+        for index, mark in enumerate(chosen):
+            self._words[index] |= mark
 
 
 class ReusesPinnedBlocks(Blocks):

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.property.combination import Combined, CombinedOne
 from tests.property.machines import (
     Claims,
     Classes,
@@ -69,6 +70,18 @@ def test_writeback_harms_nobody_who_comes_in_between(
     monkeypatch.setattr("zramfs.core.store.Pool", WatchedPool)
 
     run_state_machine_as_test(machine, settings=settings(max_examples=25))
+
+
+@pytest.mark.parametrize("machine", [Combined, CombinedOne])
+def test_no_page_is_lost_where_everything_meets(
+    machine: type[Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zramfs.core.postprocess._BATCH", 1)
+    monkeypatch.setattr("zramfs.core.postprocess._BATCH_MANY", 1)
+    monkeypatch.setattr("zramfs.core.reader.MANY", 1)
+    monkeypatch.setattr("zramfs.core.store.Pool", WatchedPool)
+
+    run_state_machine_as_test(machine, settings=settings(max_examples=100))
 
 
 def test_many_pages_are_kept_while_the_pool_is_compacted(

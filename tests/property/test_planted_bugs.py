@@ -5,6 +5,7 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.property import bugs, spill_bugs
+from tests.property.combination import CombinedOne
 from tests.property.machines import (
     Claims,
     Classes,
@@ -113,6 +114,14 @@ READING_BACK = [
     spill_bugs.MarksBeforeItLooks,
     spill_bugs.PublishesBeforeTheSeal,
 ]
+COMBINED = [
+    bugs.HoldsWhateverHappened,
+    spill_bugs.KeepsARunAsAFlag,
+    spill_bugs.TakesFromARecompression,
+    spill_bugs.ForgetsItIsIncompressible,
+    spill_bugs.RecoversWhatWasChosen,
+    spill_bugs.ReusesPinnedBlocks,
+]
 
 BUGS = [
     *((bug, OneSlot) for bug in ONE_SLOT),
@@ -124,6 +133,7 @@ BUGS = [
     *((bug, Requests) for bug in REQUESTS),
     *((bug, WritingBackOne) for bug in WRITING_BACK),
     *((bug, ReadingBackOne) for bug in READING_BACK),
+    *((bug, CombinedOne) for bug in COMBINED),
     (spill_bugs.GoesBeyondTheLimit, WritingBack),
 ]
 
