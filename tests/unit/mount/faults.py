@@ -131,10 +131,10 @@ class Faults:
 
         return calling
 
-    def _preparing(self, prepare: Callable[..., bool]) -> Callable[..., bool]:
+    def _preparing(self, prepare: Callable[..., int]) -> Callable[..., int]:
         def preparing(
             aio: Aio[Transfer], transfer: Transfer, fd: int, *args: int, writes: bool
-        ) -> bool:
+        ) -> int:
             if self._is_refused():
                 fd = _NO_FD
             return prepare(aio, transfer, fd, *args, writes=writes)
