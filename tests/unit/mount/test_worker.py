@@ -97,13 +97,17 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    """No loop devices, and a libfuse that notes when it is to end."""
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """No loop devices, and a libfuse that notes when it is to end; signals as before.
+
+    What a worker leaves ignored would be ignored by all that later tests start.
+    """
     world = World(monkeypatch)
     world.attach()
     monkeypatch.setattr(pyfuse3, "terminate", world.terminate)
     monkeypatch.setattr(session, "unmount", world.unmount)
-    return world
+    with unchanged_signals():
+        yield world
 
 
 async def send(number: signal.Signals) -> None:
@@ -188,11 +192,10 @@ def test_serving_ends_the_wait_for_signals(device: Device, overseer: Overseer) -
     bio = Bio(device, PathStat())
     server = Brief(device=device, bio=bio, lane=None, safety=safety)
 
-    with unchanged_signals():
-        trio.run(worker._serve, CONFIG, server, overseer.lifeline())
-        left = signal.getsignal(signal.SIGTERM)
+    trio.run(worker._serve, CONFIG, server, overseer.lifeline())
 
-    assert left is signal.SIG_IGN  # what comes while it ends must not kill it
+    # What comes while it ends must not kill it.
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
     assert overseer.messages() == [Message(word=Word.READY)]
 
 
