@@ -177,7 +177,11 @@ class SpillIo:
 
         The memory is theirs during the call only.
         """
-        if not self._buffers and not self._has_buffers(spill, block, nr_pages, end_io):
+        self.open()
+        if not self._buffers:
+            spill.hold()
+            begin = partial(self.read, spill, block, nr_pages, end_io)
+            self._waiting.append((spill, begin))
             return
         buffer = self._buffers.pop()
         view = buffer.page if nr_pages == 1 else buffer.view[: nr_pages << PAGE_SHIFT]
@@ -198,18 +202,6 @@ class SpillIo:
         transfer = Transfer(spill, block, page, address, _ignore, False, buffer)  # noqa: FBT003
         self.start(transfer)
         return transfer
-
-    def _has_buffers(
-        self, spill: Spill, block: int, nr_pages: int, end_io: EndIo
-    ) -> bool:
-        """Whether there are any now; else the read begins when there is one."""
-        if not self._is_open:
-            self.open()
-            return True
-        spill.hold()
-        begin = partial(self.read, spill, block, nr_pages, end_io)
-        self._waiting.append((spill, begin))
-        return False
 
     def plug(self) -> None:
         """Keep what is started until `flush`, or `unplug`: it costs less together.

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import trio
 
@@ -12,7 +13,7 @@ from zramfs.core.attributes import ATTRIBUTES
 from zramfs.core.device import Device
 from zramfs.core.header import Header
 from zramfs.seal import make_sealer
-from zramfs.spill import Spill
+from zramfs.spill import Spill, open_spill
 from zramfs.units import PAGE_SIZE
 
 
@@ -21,6 +22,14 @@ def attach_memory(device: Device, nr_blocks: int) -> Spill:
     fd = os.memfd_create("spill")
     os.ftruncate(fd, nr_blocks * PAGE_SIZE)
     spill = Spill(fd, "spill", make_sealer(None, Header()))
+    device.backing.choose(spill)
+    return spill
+
+
+def attach_file(device: Device, path: Path, nr_blocks: int) -> Spill:
+    """Give it one that is a new file, opened as a mount opens it."""
+    fd = open_spill(str(path), nr_blocks * PAGE_SIZE)
+    spill = Spill(fd, str(path), make_sealer(None, Header()))
     device.backing.choose(spill)
     return spill
 

@@ -14,17 +14,16 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.pages import make_page
 from tests.unit.mount.scripted_io import HANG, SHORT, ScriptedIo
+from tests.unit.mount.spilled_rig import attach_file
 from tests.verify import verify
 from zramfs.core.attributes import ATTRIBUTES
 from zramfs.core.device import Device
-from zramfs.core.header import Header
 from zramfs.core.lifecycle import State
 from zramfs.errors import SpillReadFailed, ZramError
 from zramfs.mount.bio import Bio
 from zramfs.mount.paths import PathStat
 from zramfs.mount.spill_stat import show_spill
-from zramfs.seal import make_sealer
-from zramfs.spill import Spill, open_spill
+from zramfs.spill import Spill
 from zramfs.units import PAGE_SIZE
 
 NR_SLOTS: Final = 64
@@ -33,11 +32,7 @@ NR_BLOCKS: Final = 48
 
 @pytest.fixture
 def spill(tmp_path: Path, bare: Device) -> Spill:
-    path = str(tmp_path / "spill")
-    fd = open_spill(path, NR_BLOCKS * PAGE_SIZE)
-    spill = Spill(fd, path, make_sealer(None, Header()))
-    bare.backing.choose(spill)
-    return spill
+    return attach_file(bare, tmp_path / "spill", NR_BLOCKS)
 
 
 @pytest.fixture

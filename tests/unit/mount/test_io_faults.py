@@ -15,16 +15,15 @@ from tests.pages import make_page
 from tests.unit.mount import wires
 from tests.unit.mount.faults import END, LATE, REFUSED, SHORT, Faults
 from tests.unit.mount.rig import Rig, opened_rig
+from tests.unit.mount.spilled_rig import attach_file
 from tests.unit.mount.wires import Reply
 from tests.verify import verify
 from zramfs.core.attributes import ATTRIBUTES
 from zramfs.core.device import Device
-from zramfs.core.header import Header
 from zramfs.errors import ZramError
 from zramfs.mount import spill_io
 from zramfs.mount.spill_io import SpillIo
-from zramfs.seal import make_sealer
-from zramfs.spill import Spill, open_spill
+from zramfs.spill import Spill
 from zramfs.units import PAGE_SIZE, PageIndex
 
 NR_SLOTS: Final = 32
@@ -62,10 +61,7 @@ def io(request: pytest.FixtureRequest) -> Iterator[SpillIo]:
 
 @pytest.fixture
 def spill(tmp_path: Path, bare: Device) -> Spill:
-    path = str(tmp_path / "spill")
-    fd = open_spill(path, NR_SLOTS * PAGE_SIZE)
-    spill = Spill(fd, path, make_sealer(None, Header()))
-    bare.backing.choose(spill)
+    spill = attach_file(bare, tmp_path / "spill", NR_SLOTS)
     bare.set_disksize(NR_SLOTS * PAGE_SIZE)
     return spill
 
